@@ -1,0 +1,119 @@
+"""Settings: one frozen value, read once from the environment, handed down as an argument."""
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from streams.errors import SettingsError
+
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
+
+def _help(text: str, default: Any) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that differs between two installations; `REFOLD_<NAME>` in the environment sets a field.
+
+    Raises SettingsError, naming the variable, when a value cannot be meant.
+
+    >>> Settings.from_env({"REFOLD_PARTITIONS": "4"}).partitions
+    4
+    """
+
+    kafka: str = _help("bootstrap servers, host:port separated by commas", "127.0.0.1:9092")
+    kafka_security: str = _help("PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", "PLAINTEXT")
+    kafka_mechanism: str = _help("SASL mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", "SCRAM-SHA-512")
+    kafka_user: str = _help("SASL user name", "")
+    kafka_password: str = field(default="", repr=False, metadata={"help": "SASL password"})
+    kafka_ca: str = _help("file of the certificate authority that signed the brokers' certificates", "")
+    namespace: str = _help("prefix of every topic and group, so that several Refolds share a cluster", "")
+    partitions: int = _help("partitions of every topic and table; changing it means a rebuild", 8)
+    replication: int = _help("replication factor of every topic", 1)
+    epoch: int = _help("raise by one when a source topic was recreated: offsets start again", 0)
+    data: Path = _help("folder for RocksDB, snapshots and caches", Path(".refold"))
+    host: str = _help("address the API listens on", "127.0.0.1")
+    port: int = _help("port the API listens on", 8088)
+    api_keys: str = _help("accepted API keys, id:scope:sha256 separated by commas", "")
+    surfaces: str = _help("file that configures the surfaces; empty means the built-in one", "")
+    worker: str = _help("name of this worker, stable over restarts; names its data folder", "worker-0")
+    api_name: str = _help("name of this API process, stable over restarts; names its data folder", "api-0")
+    api_partitions: str = _help("partitions this API process follows, for example 0-3,7; empty means all", "")
+    flush_ms: int = _help("longest time a folded user row waits before it is published", 25)
+    dimensions: int = _help("length of user and item vectors", 128)
+
+    def __post_init__(self) -> None:
+        if self.kafka_security not in ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"):
+            raise SettingsError(f"REFOLD_KAFKA_SECURITY={self.kafka_security!r} is not a security protocol")
+        if self.kafka_mechanism not in MECHANISMS:
+            raise SettingsError(f"REFOLD_KAFKA_MECHANISM={self.kafka_mechanism!r} is none of {MECHANISMS}")
+        for name, low, high in (
+            ("partitions", 1, 1024),
+            ("replication", 1, 16),
+            ("epoch", 0, 65535),
+            ("port", 0, 65535),
+            ("flush_ms", 1, 10_000),
+            ("dimensions", 8, 1024),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise SettingsError(f"REFOLD_{name.upper()}={getattr(self, name)} is outside {low}..{high}")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None, **overrides: Any) -> "Settings":
+        """Read the environment; `overrides` (not None) win over it. Raises SettingsError."""
+        env = os.environ if env is None else env
+        known = {f"REFOLD_{f.name.upper()}": f for f in fields(cls)}
+        unknown = [k for k in env if k.startswith("REFOLD_") and k not in known]
+        if unknown:
+            raise SettingsError(f"unknown setting {sorted(unknown)[0]}; `refold settings` lists the known ones")
+        values: dict[str, Any] = {}
+        for variable, f in known.items():
+            if variable not in env:
+                continue
+            kind = type(f.default)
+            try:
+                values[f.name] = kind(env[variable])
+            except ValueError:
+                raise SettingsError(f"{variable}={env[variable]!r} is not a {kind.__name__}") from None
+        values.update({k: v for k, v in overrides.items() if v is not None})
+        return cls(**values)
+
+    def topic(self, name: str) -> str:
+        """Return the broker's name of a topic of the topology."""
+        return f"{self.namespace}.{name}" if self.namespace else name
+
+    @property
+    def app(self) -> str:
+        """The Faust app id: consumer group and prefix of the changelogs."""
+        return self.topic("refold")
+
+    def changelog(self, table: str) -> str:
+        """Return the broker's name of a table's changelog."""
+        return f"{self.app}-{table}-changelog"
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """Return the TLS context, or None where the protocol has none."""
+        if "SSL" not in self.kafka_security.split("_")[-1]:
+            return None
+        return ssl.create_default_context(cafile=self.kafka_ca or None)
+
+    def client(self) -> dict[str, Any]:
+        """Return connection arguments as kafka-python and aiokafka both take them."""
+        common: dict[str, Any] = {
+            "bootstrap_servers": self.kafka.split(","),
+            "security_protocol": self.kafka_security,
+        }
+        if (context := self.ssl_context()) is not None:
+            common["ssl_context"] = context
+        if self.kafka_security.startswith("SASL"):
+            common |= {
+                "sasl_mechanism": self.kafka_mechanism,
+                "sasl_plain_username": self.kafka_user,
+                "sasl_plain_password": self.kafka_password,
+            }
+        return common

@@ -1,0 +1,71 @@
+"""The topology as data: every topic and table, what keys it and how long it is kept.
+
+`topology.md` explains it; a test holds the two equal, and equal to what the Faust app declares.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from streams.settings import Settings
+
+Cleanup = Literal["delete", "compact"]
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic: its key, what a record is, and whether it is a log (kept for ever) or compacted."""
+
+    name: str
+    key: str
+    record: str
+    cleanup: Cleanup = "delete"
+
+    def config(self) -> dict[str, str]:
+        """Return the broker settings that make the topic what it is declared to be."""
+        if self.cleanup == "delete":
+            return {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+        return {
+            "cleanup.policy": "compact",
+            "min.compaction.lag.ms": "3600000",  # a zombie's stale row stays beside the true one for an hour
+            "max.compaction.lag.ms": "21600000",
+            "segment.ms": "3600000",
+            "segment.bytes": "67108864",
+            "min.cleanable.dirty.ratio": "0.1",
+        }
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: the topics folded into it (all with its key and partition count) and its row's version."""
+
+    name: str
+    key: str
+    sources: tuple[str, ...]
+    row: str
+    version: int = 1
+
+    def changelog(self, settings: Settings) -> Topic:
+        """Return the changelog as a topic of the broker."""
+        return Topic(settings.changelog(self.name), self.key, f"a row of `{self.name}`", "compact")
+
+
+TOPICS: tuple[Topic, ...] = (
+    Topic("events", "user id", "a batch: 1..500 events whose users share the partition"),
+    Topic("items", "item id", "catalogue upsert, or tombstone", "compact"),
+    Topic("profiles", "user id", "user attributes, or tombstone = erase this user", "compact"),
+    Topic("touches", "partition", "a batch: what the user agent says about items, with its origin"),
+    Topic("slates", "user id", "what the API served, item by item"),
+    Topic("dead-letters", "-", "refused bytes with topic, partition, offset and reason"),
+)
+
+TABLES: tuple[Table, ...] = (
+    Table("users", "user id", ("events", "profiles"), "history, affinities, counters, session, seen, vector"),
+    Table("items", "item id", ("items", "touches"), "catalogue, counters, CTR, trend, related items, vector"),
+    Table("popular", "context", ("touches",), "decayed counts of the partition's items in one context"),
+)
+
+
+def topics(settings: Settings) -> list[Topic]:
+    """Return every topic the broker must hold, changelogs included, under its broker's name."""
+    sources = [Topic(settings.topic(t.name), t.key, t.record, t.cleanup) for t in TOPICS]
+    return sources + [t.changelog(settings) for t in TABLES]
