@@ -40,7 +40,7 @@ class Settings:
     host: str = _help("address the API listens on", "127.0.0.1")
     port: int = _help("port the API listens on", 8088)
     api_keys: str = _help("accepted API keys, id:scope:sha256 separated by commas", "")
-    surfaces: str = _help("file that configures the surfaces; empty means the built-in one", "")
+    config: str = _help("TOML file of actions and surfaces; empty means the built-in one", "")
     worker: str = _help("name of this worker, stable over restarts; names its data folder", "worker-0")
     api_name: str = _help("name of this API process, stable over restarts; names its data folder", "api-0")
     api_partitions: str = _help("partitions this API process follows, for example 0-3,7; empty means all", "")

@@ -1,0 +1,157 @@
+"""Items: a row of `items`, and the folds of the catalogue and of touches into its two independent halves."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from models import vectors
+from models.actions import IMPRESSION
+from models.decay import DAY
+from streams.items import Item
+from streams.rows import Vector, pack, unpack
+from streams.touches import Link, Touch
+
+VERSION = 1
+WINDOWS = (DAY // 24, DAY, 7 * DAY)  # an hour, a day, a week
+SURFACES = 16
+TYPES = 32
+RELATED = 48  # neighbours kept; the row may hold half as many more before it is pruned
+RELATED_RANK = 0.8  # weight of the next rank in someone's trail
+HALF_LIFE = 30 * DAY
+LANDMARK = 1_577_836_800_000  # 2020-01-01: forward decay grows from here, finite until about 2100
+IMPRESSIONS, CHOICES, VALUE = 0, 1, 2  # what a window counts: shown, chosen, weight of the choices
+
+
+@dataclass(slots=True)
+class ItemRow:
+    """What is known of one item; a window is [tile, three sums of this tile, three of the one before].
+
+    CTR corrected for position is `answered` (choices made from a place of a list) over `examined`. `context` is the sum of the vectors users arrived with and `mass` of their weights (models/vectors.py).
+    """
+
+    marks: dict[int, int] = field(default_factory=dict)
+    catalogue: dict[str, Any] | None = None
+    first_at: int = 0
+    last_at: int = 0
+    totals: dict[str, int] = field(default_factory=dict)
+    windows: list[list[float]] = field(default_factory=lambda: [[0, 0, 0, 0, 0, 0, 0] for _ in WINDOWS])
+    surfaces: dict[str, list[int]] = field(default_factory=dict)
+    examined: float = 0.0
+    answered: int = 0
+    chosen: int = 0
+    related: dict[str, float] = field(default_factory=dict)
+    context: Vector | None = None
+    mass: float = 0.0
+
+    def row(self) -> bytes:
+        """Return the bytes of the row."""
+        return pack(
+            VERSION,
+            (self.marks, self.catalogue, self.first_at, self.last_at, self.totals, self.windows, self.surfaces,
+             self.examined, self.answered, self.chosen, self.related, self.context, self.mass),
+        )  # fmt: skip
+
+    @classmethod
+    def from_row(cls, row: bytes) -> "ItemRow":
+        """Return the item of a row; raises StateError on another version."""
+        item = cls(*unpack(VERSION, row))
+        if item.context is not None:
+            item.context = item.context.copy()
+        return item
+
+
+def examination(position: int) -> float:
+    """Return the chance that a place of a list was looked at; unknown places count as the fifth.
+
+    The logarithmic discount of DCG (Järvelin and Kekäläinen 2002) read as a position-based click model.
+    """
+    return 1.0 / math.log2((position if position >= 0 else 4) + 2)
+
+
+def growth(at: int) -> float:
+    """Return the forward-decay weight of an event at `at` (Cormode et al. 2009): later events weigh more."""
+    return float(2.0 ** ((at - LANDMARK) / HALF_LIFE))
+
+
+def list_item(item: ItemRow, catalogue: Item | None) -> ItemRow:
+    """Fold a catalogue record; None is a tombstone and leaves the item unlisted."""
+    item.catalogue = None if catalogue is None else msgspec.to_builtins(catalogue)
+    return item
+
+
+def touch(item: ItemRow, said: Touch) -> ItemRow:
+    """Fold an event that concerns the item itself."""
+    at, weight, kind = said.at, said.weight, said.type
+    item.first_at = at if not item.first_at else min(item.first_at, at)
+    item.last_at = max(item.last_at, at)
+    if kind in item.totals or len(item.totals) < TYPES:
+        item.totals[kind] = item.totals.get(kind, 0) + 1
+    shown = kind == IMPRESSION
+    if shown:
+        item.examined += examination(said.position)
+    elif weight > 0:
+        item.chosen += 1
+        item.answered += said.position >= 0
+        _arrive(item, said)
+    if shown or weight > 0:
+        for window, span in zip(item.windows, WINDOWS, strict=True):
+            _tile(window, at // span, shown, weight)
+        if said.surface and (said.surface in item.surfaces or len(item.surfaces) < SURFACES):
+            surface = item.surfaces.setdefault(said.surface, [0, 0])
+            surface[0 if shown else 1] += 1
+    return item
+
+
+def link(item: ItemRow, to: str, at: int, rank: int) -> ItemRow:
+    """Fold that the item and `to` stood `rank` + 1 choices apart in one history."""
+    related = item.related
+    related[to] = related.get(to, 0.0) + growth(at) * RELATED_RANK**rank
+    if len(related) > RELATED * 3 // 2:
+        ranked = sorted(related, key=lambda key: (-related[key], key))
+        item.related = {key: related[key] for key in ranked[:RELATED]}
+    return item
+
+
+def said_by_link(item: ItemRow, said: Link) -> ItemRow:
+    """Fold a link that another item's touch sent."""
+    return link(item, said.to, said.at, said.rank)
+
+
+def _arrive(item: ItemRow, said: Touch) -> None:
+    for rank, other in enumerate(said.recent):
+        link(item, other, said.at, rank)
+    if said.arrived:
+        arrived = vectors.from_half(said.arrived)
+        item.mass += said.mass
+        if item.context is None:
+            item.context = arrived
+        else:
+            item.context += arrived
+
+
+def _tile(window: list[float], tile: int, shown: bool, weight: float) -> None:
+    if tile > window[0]:
+        window[4:7] = window[1:4] if tile == window[0] + 1 else [0, 0, 0]
+        window[0] = tile
+        window[1:4] = [0, 0, 0]
+    base = 1 if tile == window[0] else 4 if tile == window[0] - 1 else 0
+    if not base:
+        return  # later than the tile before this one: the window has passed it
+    if shown:
+        window[base] += 1
+    else:
+        window[base + 1] += 1
+        window[base + 2] += weight
+
+
+def sliding(window: list[float], span: int, now: int, what: int) -> float:
+    """Return a sum over the last `span` ms: this tile and the uncovered share of the one before."""
+    tile, share = divmod(now, span)
+    if tile == window[0]:
+        return window[1 + what] + window[4 + what] * (1.0 - share / span)
+    if tile == window[0] + 1:
+        return window[1 + what] * (1.0 - share / span)
+    return 0.0
+

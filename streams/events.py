@@ -1,0 +1,108 @@
+"""Events: what people did, the only thing Refold ever learns from."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from streams.checks import Id, Millis, Name, Text, check_finite, check_ids, check_time
+from streams.errors import Refused
+
+VERSION = 1
+MAX_BATCH = 500  # also the spacing of `origin` numbers: offset * 512 + index
+MAX_CATEGORIES = 8
+MAX_CONTEXT = 16
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One fact in the life of a user; `at` is event time in ms since 1970.
+
+    `categories` are those of the item: a fold sees only its own row and its record, so what it needs is said
+    in the record (docs/adr/0002). `request_id` names the slate the event answers.
+    """
+
+    v: int = VERSION
+    event_id: Id
+    type: Name
+    at: Millis
+    user_id: Id | None = None
+    session_id: Id | None = None
+    item_id: Id | None = None
+    value: float | None = None
+    request_id: Id | None = None
+    surface: Name | None = None
+    position: int | None = None
+    categories: tuple[Id, ...] = ()
+    context: dict[Name, Text] = {}
+
+    @property
+    def user(self) -> str:
+        """The key of the event: the user's id, or the session's for someone unknown."""
+        return self.user_id if self.user_id is not None else f"session:{self.session_id}"
+
+
+_decoder = msgspec.msgpack.Decoder(list[Event])
+_raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_encoder = msgspec.msgpack.Encoder()
+
+
+def check(event: Event, now: int) -> Event:
+    """Return the event if it keeps the contract, else raise Refused; `now` in ms."""
+    if event.v != VERSION:
+        raise Refused(f"event version {event.v} is unknown; this Refold reads version {VERSION}")
+    if event.user_id is None and event.session_id is None:
+        raise Refused("an event needs a user_id or a session_id")
+    check_ids(event.event_id, event.user_id, event.session_id, event.item_id, event.request_id)
+    check_time(event.at, now)
+    if event.value is not None and not -1e12 < event.value < 1e12:
+        raise Refused(f"value={event.value} is not a finite number below 1e12")
+    if len(event.categories) > MAX_CATEGORIES:
+        raise Refused(f"{len(event.categories)} categories; an event carries at most {MAX_CATEGORIES}")
+    if len(event.context) > MAX_CONTEXT:
+        raise Refused(f"{len(event.context)} context fields; an event carries at most {MAX_CONTEXT}")
+    if event.position is not None and not 0 <= event.position < 10_000:
+        raise Refused(f"position={event.position} is outside 0..9999")
+    if event.categories:
+        check_ids(*event.categories)
+    return event
+
+
+def encode(events: Iterable[Event]) -> bytes:
+    """Return the record of a batch."""
+    return _encoder.encode(list(events))
+
+
+def decode(value: bytes | None, now: int) -> list[Event]:
+    """Return the events of a record of the log; raises Refused with the reason.
+
+    A batch with one bad event is refused whole: its good events stand in the dead letter beside the bad one,
+    and `refold dead-letters resend` sends them on.
+
+    >>> decode(encode([Event(event_id="e", type="click", at=1_700_000_000_000, user_id="u")]), 2_000_000_000_000)[0].type
+    'click'
+    """
+    if not value:
+        raise Refused("an empty record is not a batch of events")
+    try:
+        events = _decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(f"not a batch of events: {error}") from None
+    if not 1 <= len(events) <= MAX_BATCH:
+        raise Refused(f"a batch holds 1..{MAX_BATCH} events, this one {len(events)}")
+    for event in events:
+        check(event, now)
+    return events
+
+
+def salvage(value: bytes, now: int) -> tuple[list[Event], list[tuple[int, str]]]:
+    """Split a refused record into its good events and the (index, reason) of each bad one; raises Refused."""
+    try:
+        parts = _raw.decode(value)
+    except msgspec.DecodeError as error:
+        raise Refused(f"not a batch of events: {error}") from None
+    good, bad = [], []
+    for index, part in enumerate(parts):
+        try:
+            good.append(check(msgspec.msgpack.decode(part, type=Event), now))
+        except (Refused, msgspec.DecodeError) as error:
+            bad.append((index, str(error)))
+    return good, bad

@@ -1,0 +1,54 @@
+"""Slates: what the API served, logged after the answer; the unit of truth for learning and experiments."""
+
+import msgspec
+
+from streams.errors import Refused
+
+VERSION = 1
+
+
+class Shown(msgspec.Struct, frozen=True, array_like=True):
+    """One place of a slate; `features` are in the order of the slate's `features`."""
+
+    item_id: str
+    position: int
+    score: float
+    propensity: float
+    source: str
+    features: tuple[float, ...] = ()
+
+
+class Slate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One answer; `same_as` names an earlier slate that was served again from the cache (then `items` is empty)."""
+
+    v: int = VERSION
+    request_id: str
+    user_id: str
+    at: int
+    surface: str
+    rung: str
+    arms: dict[str, str] = {}
+    models: dict[str, str] = {}
+    same_as: str = ""
+    features: tuple[str, ...] = ()
+    items: tuple[Shown, ...] = ()
+
+
+_decoder = msgspec.msgpack.Decoder(Slate)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(slate: Slate) -> bytes:
+    """Return the record of a slate."""
+    return _encoder.encode(slate)
+
+
+def decode(value: bytes) -> Slate:
+    """Return the slate of a record; raises Refused with the reason."""
+    try:
+        slate = _decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(f"not a slate: {error}") from None
+    if slate.v != VERSION:
+        raise Refused(f"slate version {slate.v} is unknown; this Refold reads version {VERSION}")
+    return slate

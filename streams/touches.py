@@ -1,0 +1,76 @@
+"""Touches: what the user agent tells the item agent, re-keyed by item, each with its origin.
+
+One record goes to one item partition and holds, in origin order, everything one events partition had to say to
+it since the last flush. `origin` is offset * 512 + index of the event, so a touch sent twice (a replay after
+a crash) is known by the item's mark for that origin partition and folded once.
+"""
+
+import msgspec
+
+from streams.errors import Refused
+
+VERSION = 1
+
+
+def origin_of(offset: int, index: int) -> int:
+    """Return the number that orders every event of one partition of `events`."""
+    return offset << 9 | index
+
+
+class Touch(msgspec.Struct, frozen=True, array_like=True, tag="t"):
+    """An event as its item sees it; `recent` are the user's previous items, newest first.
+
+    `arrived` is the vector the user came with, as half floats, and `mass` the sum of its weights; empty for a
+    newcomer.
+    """
+
+    origin: int
+    item: str
+    type: str
+    at: int
+    weight: float
+    position: int
+    surface: str
+    contexts: tuple[str, ...]
+    recent: tuple[str, ...]
+    arrived: bytes = b""
+    mass: float = 0.0
+
+
+class Link(msgspec.Struct, frozen=True, array_like=True, tag="l"):
+    """`item` was followed by `to` in someone's history, `rank` items later (0 = next)."""
+
+    origin: int
+    item: str
+    to: str
+    at: int
+    rank: int
+
+
+class Touches(msgspec.Struct, frozen=True, array_like=True):
+    """One record: the origin's epoch and partition, and its touches in origin order."""
+
+    v: int
+    epoch: int
+    partition: int
+    said: tuple[Touch | Link, ...] | list[Touch | Link]
+
+
+_decoder = msgspec.msgpack.Decoder(Touches)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(epoch: int, partition: int, said: list[Touch | Link]) -> bytes:
+    """Return the record of what one events partition says to one item partition."""
+    return _encoder.encode(Touches(VERSION, epoch, partition, said))
+
+
+def decode(value: bytes | None) -> Touches:
+    """Return the touches of a record; raises Refused with the reason."""
+    try:
+        touches = _decoder.decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(f"not a batch of touches: {error}") from None
+    if touches.v != VERSION:
+        raise Refused(f"touches version {touches.v} is unknown; this Refold reads version {VERSION}")
+    return touches
