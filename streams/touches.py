@@ -17,7 +17,7 @@ def origin_of(offset: int, index: int) -> int:
     return offset << 9 | index
 
 
-class Touch(msgspec.Struct, frozen=True, array_like=True, tag="t"):
+class Touch(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="t"):
     """An event as its item sees it; `recent` are the user's previous items, newest first.
 
     `arrived` is the vector the user came with, as half floats, and `mass` the sum of its weights; empty for a
@@ -37,7 +37,7 @@ class Touch(msgspec.Struct, frozen=True, array_like=True, tag="t"):
     mass: float = 0.0
 
 
-class Link(msgspec.Struct, frozen=True, array_like=True, tag="l"):
+class Link(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="l"):
     """`item` was followed by `to` in someone's history, `rank` items later (0 = next)."""
 
     origin: int
