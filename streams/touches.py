@@ -53,7 +53,7 @@ class Touches(msgspec.Struct, frozen=True, array_like=True):
     v: int
     epoch: int
     partition: int
-    said: tuple[Touch | Link, ...] | list[Touch | Link]
+    said: list[Touch | Link]
 
 
 _decoder = msgspec.msgpack.Decoder(Touches)
