@@ -1,0 +1,56 @@
+"""Requests for lists and the answers to them, as the engine and the routes exchange them."""
+
+import msgspec
+
+from streams.events import Event
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A request for a list; `user_id` is empty for someone anonymous, whose `session` events come along.
+
+    `at` is the time of the request in ms; `categories` keeps only items of one of them; `exclude` holds item ids.
+    """
+
+    at: int
+    user_id: str = ""
+    session: tuple[Event, ...] = ()
+    n: int = 20
+    surface: str = "home"
+    categories: tuple[str, ...] = ()
+    context: dict[str, str] = {}
+    exclude: tuple[str, ...] = ()
+    explain: bool = False
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One item of an answer: its score, the source that found it and, when explained, its features.
+
+    `ages` gives, per feature that has one, the age in ms of the state it was computed from.
+    """
+
+    item_id: str
+    score: float
+    source: str
+    propensity: float = 1.0
+    features: dict[str, float] = {}
+    ages: dict[str, float] = {}
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A ranked list: who asked, which rung of the ladder served it and why, and what produced it.
+
+    `state` tells how fresh the replica is: `lag` in records, `user_offset` of the last event folded into the
+    user's row. `stages` gives milliseconds per stage when explained.
+    """
+
+    request_id: str
+    user_id: str
+    surface: str
+    rung: str
+    reason: str = ""
+    arms: dict[str, str] = {}
+    models: dict[str, str] = {}
+    items: tuple[Placed, ...] = ()
+    state: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    stages: dict[str, float] = {}
