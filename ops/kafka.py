@@ -106,6 +106,8 @@ def down(folder: Path = FOLDER, grace: float = 30) -> bool:
     if (broker := status(folder)) is None:
         return False
     for number in (signal.SIGTERM, signal.SIGKILL):
+        if status(folder) is None:
+            break
         with contextlib.suppress(ProcessLookupError):
             os.killpg(broker.pid, number)
         deadline = time.monotonic() + grace

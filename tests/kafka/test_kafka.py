@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -153,3 +156,63 @@ def test_a_broker_that_cannot_start_shows_why(tmp_path):
     with pytest.raises(Unavailable, match=r"(?s)kafka ended with code 1.*node.id"):
         broker.up(tmp_path, free_port())
     assert broker.status(tmp_path) is None
+
+
+def executable(path, script):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_a_missing_java_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(Unavailable, match="install a Java runtime of 17 or later"):
+        broker.up(tmp_path, free_port())
+
+
+def test_an_old_java_is_said(tmp_path, monkeypatch):
+    executable(tmp_path / "bin/java", """echo 'openjdk version "11.0.2" 2019-01-15' >&2""")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(Unavailable, match="is Java 11: install"):
+        broker.up(tmp_path, free_port())
+
+
+def test_a_missing_maven_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Unavailable, match="install Maven"):
+        broker.jars()
+
+
+def test_a_failed_fetch_is_shown_and_leaves_nothing(tmp_path, monkeypatch):
+    executable(tmp_path / "bin/mvn", "echo Checksum validation failed; exit 1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    with pytest.raises(Unavailable, match=r"(?s)cannot fetch Kafka .*Checksum validation failed"):
+        broker.jars()
+    assert list((tmp_path / "cache/refold").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ties children to their parent on Linux alone")
+def test_no_broker_outlives_a_killed_session(tmp_path):
+    port = free_port()
+    session = f"""
+import pathlib, time
+from ops import kafka
+with kafka.running(pathlib.Path({str(tmp_path)!r}), {port}) as bootstrap:
+    print(bootstrap, flush=True)
+    time.sleep(600)
+"""
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen(
+        [sys.executable, "-c", session],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+    ) as process:
+        assert process.stdout.readline() == f"127.0.0.1:{port}\n"
+        process.kill()
+    deadline = time.monotonic() + 10
+    while not is_free(port) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert is_free(port)
