@@ -27,7 +27,7 @@ def producer(settings: Settings) -> AIOKafkaProducer:
         **client,
         ssl_context=context,
         acks="all",
-        enable_idempotence=True,
+        enable_idempotence=settings.kafka_idempotence,
         compression_type="lz4",
         max_batch_size=MAX_BATCH,
         max_request_size=MAX_BATCH + 100_000,

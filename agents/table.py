@@ -1,31 +1,110 @@
 """The one table class: rows in memory, written behind, never ahead of the changelog.
 
-A fold changes a state object in memory and marks it dirty. A flush (agents/flush.py) freezes the dirty rows to
-bytes, has the changelog acknowledge them, and only then writes them to RocksDB in one batch together with the
+A fold changes a state object in memory and `put` marks it dirty. A flush (agents/flush.py) freezes the dirty rows
+to bytes, has the changelog acknowledge them, and only then writes them to RocksDB in one batch together with the
 changelog's offset. RocksDB is therefore never ahead of the changelog, and a replayed event at or below a row's
-mark is simply not folded (docs/adr/0003).
+mark is simply not folded again (docs/adr/0003).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
-
-from streams.rows import StateError as _StateError
-
-__all__ = ["Partition", "Row", "Rows", "Table"]
 
 
 class Row(Protocol):
-    """A state with the bytes of its row."""
+    """A state that knows the bytes of its row."""
 
-    def row(self) -> bytes: ...
+    def row(self) -> bytes:
+        """Return the bytes of the row."""
+        ...
 
 
 class Rows(Protocol):
-    """Where rows rest: RocksDB in a worker, a dictionary in tests."""
+    """Where rows rest: RocksDB in a worker (agents/store.py), a dictionary in tests."""
 
-    def get_row(self, partition: int, key: bytes) -> bytes | None: ...
+    def get_row(self, partition: int, key: bytes) -> bytes | None:
+        """Return a row as it rests."""
+        ...
 
-    def put_rows(self, partition: int, rows: dict[bytes, bytes | None], offset: int) -> None: ...
+    def put_rows(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int) -> None:
+        """Write rows (None deletes) and the changelog offset of the last, all or nothing."""
+        ...
 
 
 S = TypeVar("S", bound=Row)
+Frozen = dict[bytes, bytes | None]
+
+
+class Partition(Generic[S]):
+    """The rows of one partition: two generations of cached states, the dirty ones, and those being flushed."""
+
+    def __init__(self, number: int, table: "Table[S]") -> None:
+        self.number = number
+        self.frozen: Frozen = {}
+        self._table = table
+        self._young: dict[str, S] = {}
+        self._old: dict[str, S] = {}
+        self.dirty: dict[str, S] = {}
+
+    def get(self, key: str) -> S:
+        """Return the state of a key, a new one for a key without a row."""
+        state = self._young.get(key)
+        if state is None:
+            state = self._old.get(key) or self.dirty.get(key) or self._load(key)
+            self._young[key] = state
+        return state
+
+    def put(self, key: str, state: S) -> None:
+        """Mark a state changed; the next flush publishes it."""
+        self.dirty[key] = state
+
+    def _load(self, key: str) -> S:
+        raw = key.encode()
+        row = self.frozen[raw] if raw in self.frozen else self._table.rows.get_row(self.number, raw)
+        return self._table.new() if row is None else self._table.load(row)
+
+    def freeze(self) -> Frozen:
+        """Turn the dirty states into bytes, which later folds no longer change; needs the last ones stored."""
+        assert not self.frozen, "the flush before this one was not stored"
+        self.frozen = {key.encode(): state.row() for key, state in self.dirty.items()}
+        self.dirty = {}
+        if len(self._young) > self._table.cached:
+            self._old, self._young = self._young, {}
+        return self.frozen
+
+    def store(self, offset: int) -> None:
+        """Write the frozen rows, which the changelog has acknowledged up to `offset`."""
+        self._table.rows.put_rows(self.number, self.frozen, offset)
+        self.frozen = {}
+
+
+class Table(Generic[S]):
+    """A table of one worker: its assigned partitions over the rows at rest.
+
+    `cached` bounds the states kept per partition and generation; a state is about 4 KiB.
+    """
+
+    def __init__(
+        self, name: str, rows: Rows, new: Callable[[], S], load: Callable[[bytes], S], cached: int = 4_000
+    ) -> None:
+        self.name = name
+        self.rows = rows
+        self.new = new
+        self.load = load
+        self.cached = cached
+        self._partitions: dict[int, Partition[S]] = {}
+
+    def partition(self, number: int) -> Partition[S]:
+        """Return a partition by number."""
+        found = self._partitions.get(number)
+        if found is None:
+            found = self._partitions[number] = Partition(number, self)
+        return found
+
+    def dirty(self) -> list[Partition[S]]:
+        """Return the partitions with something to flush."""
+        return [partition for partition in self._partitions.values() if partition.dirty]
+
+    def forget(self, numbers: Iterable[int] | None = None) -> None:
+        """Drop partitions from memory (all without `numbers`); what was not flushed will be folded again."""
+        for number in list(self._partitions) if numbers is None else numbers:
+            self._partitions.pop(number, None)

@@ -11,7 +11,7 @@ from models.actions import IMPRESSION
 from models.decay import DAY
 from streams.items import Item
 from streams.rows import Vector, pack, unpack
-from streams.touches import Link, Touch
+from streams.touches import Touch
 
 VERSION = 1
 WINDOWS = (DAY // 24, DAY, 7 * DAY)  # an hour, a day, a week
@@ -114,11 +114,6 @@ def link(item: ItemRow, to: str, at: int, rank: int) -> ItemRow:
     return item
 
 
-def said_by_link(item: ItemRow, said: Link) -> ItemRow:
-    """Fold a link that another item's touch sent."""
-    return link(item, said.to, said.at, said.rank)
-
-
 def _arrive(item: ItemRow, said: Touch) -> None:
     for rank, other in enumerate(said.recent):
         link(item, other, said.at, rank)
@@ -154,4 +149,3 @@ def sliding(window: list[float], span: int, now: int, what: int) -> float:
     if tile == window[0] + 1:
         return window[1 + what] * (1.0 - share / span)
     return 0.0
-

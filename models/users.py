@@ -20,6 +20,7 @@ HISTORY = 50  # events kept in full
 TRAIL = 10  # distinct chosen items kept, newest first
 LINKS = 5  # of the trail, how many learn that they were followed
 SEEN = 400  # items the user acted on, as 4-byte hashes
+ERASE = "erase"  # reserved event type: forget everything but the marks
 IDS = 64  # recent event ids, as 8-byte hashes: the same id within these counts once
 CATEGORIES = 48
 TYPES = 32
@@ -95,6 +96,9 @@ def react(
     if rings.known(user.ids, event_id):
         return []
     rings.remember(user.ids, event_id, IDS)
+    if event.type == ERASE:
+        _erase(user)
+        return []
     at, kind, item = event.at, event.type, event.item_id
     _count(user, kind, at)
     if item is None:
@@ -111,17 +115,28 @@ def react(
             weight=weight,
             position=-1 if event.position is None else event.position,
             surface=event.surface or "",
-            contexts=contexts(event.surface, event.categories, event.context.get("country")) if weight > 0 else (),
+            contexts=contexts(event.surface, event.categories, event.context.get("country"))
+            if weight > 0
+            else (),
             recent=tuple([other for other in led_by[:LINKS] if other != item]) if weight > 0 else (),
             arrived=before,
             mass=user.mass if before else 0.0,
         )
     ]
     if weight > 0:
-        said += [Link(origin, other, item, at, rank) for rank, other in enumerate(led_by[:LINKS]) if other != item]
+        said += [
+            Link(origin, other, item, at, rank) for rank, other in enumerate(led_by[:LINKS]) if other != item
+        ]
     if weight or kind != actions.IMPRESSION:
         _remember(user, event, item, weight, dimensions)
     return said
+
+
+def _erase(user: User) -> None:
+    # marks and hashed event ids stay: without them a replay would bring the past back
+    blank = User(marks=user.marks, ids=user.ids)
+    for name in User.__slots__:
+        setattr(user, name, getattr(blank, name))
 
 
 def _count(user: User, kind: str, at: int) -> None:

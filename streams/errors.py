@@ -1,11 +1,11 @@
 """Every error Refold raises on purpose.
 
-    RefoldError
-    ├── Refused          bytes or values from outside that break the contract: HTTP 4xx, or a dead letter
-    ├── SettingsError    the environment or a configuration file names something impossible
-    ├── TopologyError    topics on the broker differ from the topology: the message names the mending command
-    ├── StateError       a stored row, snapshot or offset cannot be trusted: the operator rebuilds it
-    └── Unavailable      a part that is needed (broker, replica) does not answer now: HTTP 503, try later
+RefoldError
+├── Refused          bytes or values from outside that break the contract: HTTP 4xx, or a dead letter
+├── SettingsError    the environment or a configuration file names something impossible
+├── TopologyError    topics on the broker differ from the topology: the message names the mending command
+├── StateError       a stored row, snapshot or offset cannot be trusted: the operator rebuilds it
+└── Unavailable      a part that is needed (broker, replica) does not answer now: HTTP 503, try later
 """
 
 

@@ -46,7 +46,9 @@ def unpack(version: int, row: bytes) -> list[Any]:
     try:
         fields: list[Any] = msgpack.unpackb(row, ext_hook=_hook, strict_map_key=False)
     except (ValueError, msgpack.UnpackException) as error:
-        raise StateError(f"a row of {len(row)} bytes is not MessagePack: {error}; rebuild the table") from None
+        raise StateError(
+            f"a row of {len(row)} bytes is not MessagePack: {error}; rebuild the table"
+        ) from None
     if fields[0] != version:
         raise StateError(f"a row has version {fields[0]}, this code reads {version}; rebuild the table")
     return fields[1:]

@@ -9,6 +9,7 @@ from typing import Any
 
 from streams.errors import SettingsError
 
+SWITCH = {"on": True, "off": False}
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
@@ -32,6 +33,7 @@ class Settings:
     kafka_user: str = _help("SASL user name", "")
     kafka_password: str = field(default="", repr=False, metadata={"help": "SASL password"})
     kafka_ca: str = _help("file of the certificate authority that signed the brokers' certificates", "")
+    kafka_idempotence: bool = _help("on, or off for a broker without producer ids (the embedded one)", True)
     namespace: str = _help("prefix of every topic and group, so that several Refolds share a cluster", "")
     partitions: int = _help("partitions of every topic and table; changing it means a rebuild", 8)
     replication: int = _help("replication factor of every topic", 1)
@@ -70,16 +72,19 @@ class Settings:
         known = {f"REFOLD_{f.name.upper()}": f for f in fields(cls)}
         unknown = [k for k in env if k.startswith("REFOLD_") and k not in known]
         if unknown:
-            raise SettingsError(f"unknown setting {sorted(unknown)[0]}; `refold settings` lists the known ones")
+            raise SettingsError(
+                f"unknown setting {sorted(unknown)[0]}; `refold settings` lists the known ones"
+            )
         values: dict[str, Any] = {}
         for variable, f in known.items():
             if variable not in env:
                 continue
             kind = type(f.default)
             try:
-                values[f.name] = kind(env[variable])
-            except ValueError:
-                raise SettingsError(f"{variable}={env[variable]!r} is not a {kind.__name__}") from None
+                values[f.name] = SWITCH[env[variable]] if kind is bool else kind(env[variable])
+            except (ValueError, KeyError):
+                meant = "on or off" if kind is bool else f"a {kind.__name__}"
+                raise SettingsError(f"{variable}={env[variable]!r} is not {meant}") from None
         values.update({k: v for k, v in overrides.items() if v is not None})
         return cls(**values)
 

@@ -1,0 +1,108 @@
+"""The flush: effects first, rows second, acknowledgement last.
+
+Order is everything. (1) What folds said to other topics is acknowledged, (2) the changelogs acknowledge the rows,
+(3) RocksDB takes rows and changelog offset in one batch, (4) the source records are acked, so that Faust may commit
+them. A crash after any step replays records whose rows either miss the fold (it is folded and said again; the
+receiver knows it by its origin) or have it (the row's mark skips it).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from agents.crash import die
+from agents.table import Table
+from streams.settings import Settings
+
+Record = tuple[bytes | None, bytes | None]
+Outgoing = Iterable[tuple[str, int, list[Record]]]
+MOST_HELD = 8_192  # source records folded but not acked; beyond it folding waits for the flush
+LONGEST = 1.0  # seconds between flushes under load
+BUSY_SHARE = 4  # the pause is at least this many times the cost of the last flush
+
+
+class Sender(Protocol):
+    """Publishes records to a named partition and answers with the last offset (agents/publisher.py)."""
+
+    async def send(self, topic: str, partition: int, records: Iterable[Record]) -> int:
+        """Return the offset of the last record once all are acknowledged."""
+        ...
+
+
+class Flusher:
+    """Flushes the tables of one agent; `say` yields what its folds want to tell other topics."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sender: Sender,
+        tables: list[Table[Any]],
+        say: Callable[[], Outgoing],
+        pause: float,
+    ) -> None:
+        self._settings = settings
+        self._sender = sender
+        self._tables = tables
+        self._say = say
+        self._pause = pause
+        self._held: list[Any] = []
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self.flushed = asyncio.Event()
+
+    def hold(self, event: Any) -> None:
+        """Keep a folded source record until its effects and rows are safe."""
+        self._held.append(event)
+
+    @property
+    def full(self) -> bool:
+        """Tell whether folding should wait for a flush."""
+        return len(self._held) >= MOST_HELD
+
+    async def drained(self) -> None:
+        """Wait for the next flush to end."""
+        self._wake.set()
+        self.flushed.clear()
+        await self.flushed.wait()
+
+    async def flush(self) -> None:
+        """Publish everything folded so far and ack it; raises what the broker or RocksDB raised."""
+        async with self._lock:
+            held, self._held = self._held, []
+            said = list(self._say())
+            changed = [
+                (self._settings.changelog(table.name), partition, partition.freeze())
+                for table in self._tables
+                for partition in table.dirty()
+            ]
+            await asyncio.gather(*(self._sender.send(*outgoing) for outgoing in said))
+            offsets = await asyncio.gather(
+                *(
+                    self._sender.send(topic, partition.number, rows.items())
+                    for topic, partition, rows in changed
+                )
+            )
+            for (_, partition, _), offset in zip(changed, offsets, strict=True):
+                partition.store(offset)
+            for event in held:
+                event.ack()
+            self.flushed.set()
+
+    async def run(self) -> None:
+        """Flush for ever: every `pause` seconds, less often when flushing itself costs time."""
+        pause = self._pause
+        while True:
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            if self._held or any(table.dirty() for table in self._tables):
+                started = time.perf_counter()
+                try:
+                    await asyncio.shield(self.flush())
+                except Exception as error:  # noqa: BLE001 - any failure here means state is not safe
+                    die(f"a flush failed: {error!r}; the records since the last one will be folded again")
+                pause = min(max(self._pause, BUSY_SHARE * (time.perf_counter() - started)), LONGEST)

@@ -1,0 +1,54 @@
+"""The item agent: folds the catalogue and touches into `items`, and choices into `popular`."""
+
+from typing import Any
+
+from agents.table import Table
+from agents.users import message_key
+from models import items, marks, popular
+from models.items import ItemRow
+from models.popular import Popular
+from streams import items as catalogue
+from streams import touches
+from streams.settings import Settings
+from streams.touches import Touch
+
+CATALOGUE, TOUCHES = 0, 1  # sources of `items`, in the topology's order
+
+
+class ItemAgent:
+    """Folds records by partition; it says nothing to other topics."""
+
+    def __init__(self, settings: Settings, table: Table[ItemRow], popular: Table[Popular]) -> None:
+        self._settings = settings
+        self._items = table
+        self._popular = popular
+
+    def fold_catalogue(self, message: Any) -> None:
+        """Fold an item of the catalogue, or its tombstone; raises Refused, having changed nothing."""
+        key = message_key(message)
+        item = None if message.value is None else catalogue.decode(message.value)
+        partition = self._items.partition(message.partition)
+        row = partition.get(key)
+        source = marks.source(CATALOGUE, self._settings.epoch, message.partition)
+        if marks.advance(row.marks, source, message.offset):
+            partition.put(key, items.list_item(row, item))
+
+    def fold_touches(self, message: Any) -> None:
+        """Fold what one events partition said to this item partition; what was said twice is folded once."""
+        batch = touches.decode(message.value)
+        partition = self._items.partition(message.partition)
+        lists = self._popular.partition(message.partition)
+        source = marks.source(TOUCHES, batch.epoch, batch.partition)
+        for said in batch.said:
+            key, origin = said.item, said.origin
+            row = partition.get(key)
+            if not marks.advance(row.marks, source, origin):
+                continue
+            if type(said) is not Touch:
+                partition.put(key, items.link(row, said.to, said.at, said.rank))
+                continue
+            partition.put(key, items.touch(row, said))
+            for context in said.contexts:
+                chosen = lists.get(context)
+                if marks.advance(chosen.marks, source, origin):
+                    lists.put(context, popular.choose(chosen, key, said.weight, said.at))

@@ -1,0 +1,98 @@
+"""The user agent: folds `events` and `profiles` into `users`, and tells items what concerns them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from agents.flush import Outgoing
+from agents.table import Table
+from models import marks, users
+from models.users import User
+from streams import events, profiles, touches
+from streams.errors import Refused
+from streams.events import Event
+from streams.partition import partition_of
+from streams.settings import Settings
+from streams.touches import Link, Touch, origin_of
+
+EVENTS, PROFILES = 0, 1  # sources of the table, in the topology's order
+
+
+class UserAgent:
+    """Folds records by partition; what it has to say waits in `take` for the next flush."""
+
+    def __init__(self, settings: Settings, table: Table[User], weights: Mapping[str, float]) -> None:
+        self._settings = settings
+        self._table = table
+        self._weights = weights
+        self._said: dict[tuple[int, int], list[Touch | Link]] = {}
+        self._erased: dict[int, list[tuple[bytes, bytes]]] = {}
+
+    def fold_events(self, message: Any) -> None:
+        """Fold a batch of events; raises Refused, having changed nothing, when any of them breaks the contract."""
+        number, partitions = message.partition, self._settings.partitions
+        batch = events.decode(message.value, int(message.timestamp * 1000))
+        for event in batch:
+            if partition_of(event.user, partitions) != number:
+                raise Refused(f"user {event.user!r} does not belong to partition {number} of {partitions}")
+        partition = self._table.partition(number)
+        source = marks.source(EVENTS, self._settings.epoch, number)
+        first = origin_of(message.offset, 0)
+        weights, dimensions, said = self._weights, self._settings.dimensions, self._said
+        for origin, event in enumerate(batch, first):
+            key = event.user
+            user = partition.get(key)
+            if not marks.advance(user.marks, source, origin):
+                continue
+            for told in users.react(user, event, origin, weights, dimensions):
+                said.setdefault((number, partition_of(told.item, partitions)), []).append(told)
+            partition.put(key, user)
+
+    def fold_profiles(self, message: Any) -> None:
+        """Fold a profile; a tombstone becomes an `erase` event, so that one log orders a user's life."""
+        key = message_key(message)
+        profile = None if message.value is None else profiles.decode(message.value)
+        partition = self._table.partition(message.partition)
+        user = partition.get(key)
+        source = marks.source(PROFILES, self._settings.epoch, message.partition)
+        if not marks.advance(user.marks, source, message.offset):
+            return
+        user.profile = None if profile is None else profile.attributes
+        partition.put(key, user)
+        if profile is None:
+            erase = Event(
+                event_id=f"erase-{self._settings.epoch}-{message.partition}-{message.offset}",
+                type=users.ERASE,
+                at=int(message.timestamp * 1000),
+                user_id=key,
+            )
+            self._erased.setdefault(message.partition, []).append((key.encode(), events.encode([erase])))
+
+    def take(self) -> Outgoing:
+        """Return and forget what was said: touches by (origin, item partition), and erasures."""
+        said, self._said = self._said, {}
+        erased, self._erased = self._erased, {}
+        topic, epoch = self._settings.topic("touches"), self._settings.epoch
+        by_target: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
+        for (origin, target), told in said.items():
+            for start, end in _slices(told):
+                by_target.setdefault(target, []).append(
+                    (None, touches.encode(epoch, origin, told[start:end]))
+                )
+        yield from ((topic, target, records) for target, records in by_target.items())
+        yield from ((self._settings.topic("events"), number, list(gone)) for number, gone in erased.items())
+
+
+def _slices(told: list[Touch | Link], most: int = 2_000) -> list[tuple[int, int]]:
+    # a record stays far below the broker's limit; marks are per event, so any cut is safe
+    return [(start, min(start + most, len(told))) for start in range(0, len(told), most)]
+
+
+def message_key(message: Any) -> str:
+    """Return the key of a record as text; raises Refused when it cannot be an id."""
+    try:
+        key: str = (message.key or b"").decode()
+    except UnicodeDecodeError:
+        raise Refused(f"the key {message.key!r} is not UTF-8") from None
+    if not key or len(message.key) > 256:
+        raise Refused(f"a key has 1..256 bytes, this one {len(message.key or b'')}")
+    return key
