@@ -79,7 +79,7 @@ class Settings:
         for variable, f in known.items():
             if variable not in env:
                 continue
-            kind = type(f.default)
+            kind: Any = type(f.default)
             try:
                 values[f.name] = SWITCH[env[variable]] if kind is bool else kind(env[variable])
             except (ValueError, KeyError):
