@@ -1,9 +1,11 @@
 """Items as numpy columns: what a request gathers for a thousand candidates at once, without a Python loop.
 
-An item has a slot, an integer that never changes while the process lives; every column is indexed by slot. A slot
-exists as soon as an id is met (as a neighbour, say); `listed` tells whether the catalogue knows it.
+An item has a slot, an integer that never changes while the process lives; every column is indexed by slot. A
+slot exists as soon as an id is met (as a neighbour, say); `listed` tells whether the catalogue knows it.
 """
 
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from models.users import seen_hash
 
 CATEGORIES = 4  # of an item, used in ranking
 NEIGHBOURS = 32  # related items kept per item, best first
-PRIOR_CTR, PRIOR_STRENGTH = 0.02, 20.0  # what a list position earns before it is known, in examined impressions
+PRIOR_CTR = 0.02  # what a place of a list earns before it is known,
+PRIOR_STRENGTH = 20.0  # and how many examined impressions that is worth
 
 Slots = npt.NDArray[np.int64]
 
@@ -22,9 +25,10 @@ Slots = npt.NDArray[np.int64]
 class Columns:
     """The items of a replica, column by column; `capacity` doubles when it is reached.
 
-    Times are float64 ms since 1970; `related` holds slots (-1 for none) with `related_weight` beside it; `context`
-    is the mean vector users arrived with (float16), `mass` its weight. `tiles`, `choices` and `values` hold the
-    windows of models.items: tile number, and (this tile, the tile before) sums, shape (slot, window, 2).
+    Times are float64 ms since 1970; `related` holds slots (-1 for none) with `related_weight` beside it;
+    `context` is the mean vector users arrived with (float16), `mass` its weight. `tiles`, `choices` and `values`
+    hold the windows of models.items: tile number, and the sums of (this tile, the tile before), shape
+    (slot, window, 2). `hour`, `day`, `week` (choices in the last of each) and `trend` come from api/trends.py.
     """
 
     def __init__(self, dimensions: int, capacity: int = 1024) -> None:
@@ -53,6 +57,10 @@ class Columns:
             "related_weight": ((NEIGHBOURS,), np.float32, 0.0),
             "context": ((dimensions,), np.float16, 0.0),
             "mass": ((), np.float32, 0.0),
+            "hour": ((), np.float32, 0.0),
+            "day": ((), np.float32, 0.0),
+            "week": ((), np.float32, 0.0),
+            "trend": ((), np.float32, 0.0),
         }
         self.listed: npt.NDArray[np.bool_]
         self.available: npt.NDArray[np.bool_]
@@ -73,6 +81,10 @@ class Columns:
         self.related_weight: npt.NDArray[np.float32]
         self.context: npt.NDArray[np.float16]
         self.mass: npt.NDArray[np.float32]
+        self.hour: npt.NDArray[np.float32]
+        self.day: npt.NDArray[np.float32]
+        self.week: npt.NDArray[np.float32]
+        self.trend: npt.NDArray[np.float32]
         for name, (inner, kind, fill) in self._shape.items():
             setattr(self, name, np.full((capacity, *inner), fill, dtype=kind))
 
@@ -106,22 +118,39 @@ class Columns:
 
     def put(self, item: str, row: ItemRow) -> int:
         """Take over a row of the items table; return its slot."""
-        slot = self.slot(item)
-        self._list(slot, row.catalogue)
-        self.first_at[slot] = row.first_at or np.nan
-        self.last_at[slot] = row.last_at or np.nan
-        self.chosen[slot] = row.chosen
-        self.examined[slot] = row.examined
-        self.ctr[slot] = (row.answered + PRIOR_CTR * PRIOR_STRENGTH) / (row.examined + PRIOR_STRENGTH)
-        for n, window in enumerate(row.windows):
-            self.tiles[slot, n] = window[0]
-            self.choices[slot, n] = window[1 + CHOICES], window[4 + CHOICES]
-            self.values[slot, n] = window[1 + VALUE], window[4 + VALUE]
-        self._relate(slot, row)
-        self.mass[slot] = row.mass
-        if row.context is not None and row.mass > 0:
-            self.context[slot] = row.context / row.mass
-        return slot
+        return int(self.put_all([(item, row)])[0])
+
+    def put_all(self, rows: Sequence[tuple[str, ItemRow]]) -> Slots:
+        """Take over rows of different items, cheaper at once than one by one; return their slots."""
+        if not rows:
+            return np.empty(0, dtype=np.int64)
+        # Slots first: a new one may grow the columns, and an array taken before that is no longer the column.
+        slots = np.array([self.slot(item) for item, _ in rows], dtype=np.int64)
+        related, weights = self._related(rows)
+        self._list(slots, rows)
+        numbers = np.array(
+            [(r.first_at, r.last_at, r.chosen, r.examined, r.answered, r.mass) for _, r in rows],
+            dtype=np.float64,
+        )
+        first, last, chosen, examined, answered, mass = numbers.T
+        self.first_at[slots] = np.where(first > 0, first, np.nan)
+        self.last_at[slots] = np.where(last > 0, last, np.nan)
+        self.chosen[slots] = chosen
+        self.examined[slots] = examined
+        self.ctr[slots] = (answered + PRIOR_CTR * PRIOR_STRENGTH) / (examined + PRIOR_STRENGTH)
+        windows = np.array([row.windows for _, row in rows], dtype=np.float64)
+        self.tiles[slots] = windows[:, :, 0]
+        self.choices[slots] = windows[:, :, (1 + CHOICES, 4 + CHOICES)]
+        self.values[slots] = windows[:, :, (1 + VALUE, 4 + VALUE)]
+        self.related[slots] = related
+        self.related_weight[slots] = weights
+        self.mass[slots] = mass
+        contexts = np.zeros((len(rows), self.dimensions), dtype=np.float32)
+        for n, (_, row) in enumerate(rows):
+            if row.context is not None and row.mass > 0:
+                np.divide(row.context, row.mass, out=contexts[n])
+        self.context[slots] = contexts
+        return slots
 
     def drop(self, item: str) -> int | None:
         """Forget what a deleted row said; the slot stays. Return it, or None for an unknown item."""
@@ -132,24 +161,33 @@ class Columns:
                     getattr(self, name)[slot] = fill
         return slot
 
-    def _list(self, slot: int, catalogue: dict[str, Any] | None) -> None:
-        self.listed[slot] = catalogue is not None
-        said = catalogue or {"available": False}
-        self.available[slot] = said.get("available", True)
-        self.published_at[slot] = said.get("published_at") or np.nan
-        self.expires_at[slot] = said.get("expires_at") or np.inf
-        self.boost[slot] = said.get("boost", 1.0)
-        self.categories[slot] = -1
-        for n, name in enumerate(said.get("categories", ())[:CATEGORIES]):
-            self.categories[slot, n] = self.category(name)
+    def _list(self, slots: Slots, rows: Sequence[tuple[str, ItemRow]]) -> None:
+        unlisted: dict[str, Any] = {"available": False}
+        said = [unlisted if row.catalogue is None else row.catalogue for _, row in rows]
+        codes = np.full((len(rows), CATEGORIES), -1, dtype=np.int32)
+        for n, item in enumerate(said):
+            for m, name in enumerate(item.get("categories", ())[:CATEGORIES]):
+                codes[n, m] = self.category(name)
+        self.categories[slots] = codes
+        self.listed[slots] = [row.catalogue is not None for _, row in rows]
+        self.available[slots] = [item.get("available", True) for item in said]
+        self.published_at[slots] = [item.get("published_at") or np.nan for item in said]
+        self.expires_at[slots] = [item.get("expires_at") or np.inf for item in said]
+        self.boost[slots] = [item.get("boost", 1.0) for item in said]
 
-    def _relate(self, slot: int, row: ItemRow) -> None:
-        best = sorted(row.related.items(), key=lambda pair: (-pair[1], pair[0]))[:NEIGHBOURS]
-        scale = growth(row.last_at or LANDMARK)
-        others = [self.slot(other) for other, _ in best]
-        self.related[slot, : len(best)] = others
-        self.related[slot, len(best) :] = -1
-        self.related_weight[slot, : len(best)] = [weight / scale for _, weight in best]
+    def _related(
+        self, rows: Sequence[tuple[str, ItemRow]]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        related = np.full((len(rows), NEIGHBOURS), -1, dtype=np.int32)
+        weights = np.zeros((len(rows), NEIGHBOURS), dtype=np.float32)
+        for n, (_, row) in enumerate(rows):
+            if row.related:
+                # Ties keep the row's own order, which is the same wherever the row is read.
+                best = sorted(row.related.items(), key=itemgetter(1), reverse=True)[:NEIGHBOURS]
+                scale = growth(row.last_at or LANDMARK)
+                related[n, : len(best)] = [self.slot(other) for other, _ in best]
+                weights[n, : len(best)] = [weight / scale for _, weight in best]
+        return related, weights
 
     def _grow(self) -> None:
         for name, (inner, kind, fill) in self._shape.items():
