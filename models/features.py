@@ -66,25 +66,16 @@ class Items(Protocol):
     examined: Floats
     ctr: Floats
     boost: Floats
+    hour: Floats
+    day: Floats
+    week: Floats
+    trend: Floats
     published_at: npt.NDArray[np.float64]
     first_at: npt.NDArray[np.float64]
     categories: npt.NDArray[np.int32]
     related: npt.NDArray[np.int32]
     related_weight: Floats
     seen_hash: npt.NDArray[np.uint32]
-
-
-class Counts(Protocol):
-    """Choices per slot in the sliding windows, and the trend in them."""
-
-    @property
-    def hour(self) -> Floats: ...
-    @property
-    def day(self) -> Floats: ...
-    @property
-    def week(self) -> Floats: ...
-    @property
-    def trend(self) -> Floats: ...
 
 
 @dataclass(slots=True)
@@ -128,7 +119,7 @@ def covisits(recent: Slots, items: Items, damp: float = 5.0) -> Sparse:
     return slots[order].astype(np.int64), sums[order].astype(np.float32)
 
 
-def gather(asker: Asker, items: Items, counts: Counts, places: Places, vectors: Floats | None) -> Floats:
+def gather(asker: Asker, items: Items, places: Places, vectors: Floats | None) -> Floats:
     """Return the features of the slots that `places` holds, shape (n, len(NAMES)).
 
     `vectors` are the candidates' unit vectors, shape (n, d), and `asker.query` lies in the same space.
@@ -143,13 +134,13 @@ def gather(asker: Asker, items: Items, counts: Counts, places: Places, vectors: 
     for name in ("related", "follows"):
         row[name][:] = np.log1p(100.0 * row[name])
     for name, values in (
-        ("popular_hour", counts.hour),
-        ("popular_day", counts.day),
-        ("popular_week", counts.week),
+        ("popular_hour", items.hour),
+        ("popular_day", items.day),
+        ("popular_week", items.week),
         ("popular_all", items.chosen),
     ):
         np.log1p(values[slots], out=row[name])
-    row["trend"][:] = counts.trend[slots]
+    row["trend"][:] = items.trend[slots]
     _scatter(row["in_context"], places, asker.in_context)
     row["ctr"][:] = np.log(items.ctr[slots] * 50.0)  # 0 at the prior of .02
     examined = items.examined[slots]

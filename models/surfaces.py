@@ -54,7 +54,7 @@ class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     quotas: Quotas = Quotas()
     candidates: Annotated[int, Meta(ge=10, le=5000)] = 1000
-    actions: dict[str, float] = {"click": 1.0}
+    actions: dict[str, float] = msgspec.field(default_factory=lambda: {"click": 1.0})
     ttl_s: Annotated[float, Meta(ge=0.0, le=3600.0)] = 5.0
     budget_ms: Annotated[float, Meta(gt=0.0, le=10_000.0)] = 25.0
     tier: Literal["light", "full"] = "light"

@@ -1,0 +1,54 @@
+"""Cache: lists ready to be sent again, until their time is over or their user does something."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from api.answers import Answer
+
+USERS = 50_000
+PER_USER = 8
+
+
+class Entry(NamedTuple):
+    """One answer: `tail` is its JSON after the request id; `until` in the engine's seconds."""
+
+    until: float
+    answer: Answer
+    tail: bytes
+    labels: dict[str, str]
+
+
+class Cache:
+    """Answers by user and key, bounded by users and by answers of one user; the longest unused user goes first."""
+
+    def __init__(self, users: int = USERS, per_user: int = PER_USER) -> None:
+        self._most, self._per_user = users, per_user
+        self._of: OrderedDict[str, dict[Hashable, Entry]] = OrderedDict()
+
+    def get(self, user: str, key: Hashable, now: float, *, stale: bool = False) -> Entry | None:
+        """Return an answer that is still good; `stale` also takes one past its time, for want of a better one."""
+        answers = self._of.get(user)
+        entry = None if answers is None else answers.get(key)
+        if entry is None or (entry.until <= now and not stale):
+            return None
+        self._of.move_to_end(user)
+        return entry
+
+    def put(self, user: str, key: Hashable, entry: Entry) -> None:
+        """Keep an answer."""
+        answers = self._of.setdefault(user, {})
+        self._of.move_to_end(user)
+        answers.pop(key, None)
+        answers[key] = entry
+        if len(answers) > self._per_user:
+            del answers[next(iter(answers))]
+        if len(self._of) > self._most:
+            self._of.popitem(last=False)
+
+    def forget(self, user: str) -> None:
+        """Drop the answers of a user who did something."""
+        self._of.pop(user, None)
+
+    def __len__(self) -> int:
+        return len(self._of)

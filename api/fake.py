@@ -1,0 +1,157 @@
+"""A state without a broker: events through the real folds, items ranked exactly; for tests, checks and benches."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from api.columns import Columns, Slots
+from api.state import State
+from models import actions
+from models.features import Floats
+from models.items import WINDOWS, ItemRow, link, list_item, touch
+from models.popular import HALF_LIFE, Popular, choose
+from models.decay import decayed
+from models.rerank import best
+from models.space import Space, query
+from models.users import User, react
+from models.vectors import signs
+from streams.events import Event
+from streams.items import Item
+from streams.touches import Touch
+
+MOST = 500  # items of a list
+
+
+class Fake:
+    """Tables, vectors, trends and index in one object: what a replica of the folded log would show.
+
+    `fold` takes events in; `refresh` brings the derived arrays up to a time (ms), as a process does every second.
+    """
+
+    def __init__(self, dimensions: int = 64, weights: Mapping[str, float] = actions.DEFAULTS) -> None:
+        self.columns = Columns(dimensions)
+        self.users: dict[str, User] = {}
+        self.items: dict[str, ItemRow] = {}
+        self.contexts: dict[str, Popular] = {}
+        self.on_user_change: list[Callable[[str], None]] = []
+        self.ready = True
+        self._weights = weights
+        self._folded = 0
+        self._dirty: set[str] = set()
+        self.trending = self.fresh = self.popular_all = np.zeros(0, dtype=np.int64)
+        self.y = np.zeros((0, dimensions + 1), dtype=np.float16)
+
+    @classmethod
+    def of(cls, events: Iterable[Event], items: Mapping[str, Item], now: int, dimensions: int = 64) -> "Fake":
+        """Return the fake of a catalogue and a log, as it stands at `now` (ms)."""
+        fake = cls(dimensions)
+        for item, catalogue in items.items():
+            fake.put(item, catalogue)
+        fake.fold(events)
+        fake.refresh(now)
+        return fake
+
+    @property
+    def state(self) -> State:
+        """The state an engine reads."""
+        return State(self, self, self, self)
+
+    def put(self, item: str, catalogue: Item | None) -> None:
+        """Fold a catalogue record."""
+        list_item(self.items.setdefault(item, ItemRow()), catalogue)
+        self._dirty.add(item)
+
+    def fold(self, events: Iterable[Event]) -> None:
+        """Fold events into users, items and what is popular, as the agents do."""
+        changed = set()
+        for event in events:
+            user = self.users.setdefault(event.user, User())
+            user.marks[0] = self._folded
+            for said in react(user, event, self._folded, self._weights, self.columns.dimensions):
+                row = self.items.setdefault(said.item, ItemRow())
+                self._dirty.add(said.item)
+                if isinstance(said, Touch):
+                    touch(row, said)
+                    for context in said.contexts:
+                        choose(self.contexts.setdefault(context, Popular()), said.item, said.weight, said.at)
+                else:
+                    link(row, said.to, said.at, said.rank)
+            self._folded += 1
+            changed.add(event.user)
+        for name in changed:
+            for callback in self.on_user_change:
+                callback(name)
+
+    def refresh(self, now: int) -> None:
+        """Bring columns, lists and vectors up to date."""
+        columns = self.columns
+        columns.put_all([(item, self.items[item]) for item in sorted(self._dirty)])
+        self._dirty.clear()
+        size = len(columns)
+        for window, name in enumerate(("hour", "day", "week")):
+            getattr(columns, name)[:size] = self._sliding(window, now)
+        columns.trend[:size] = np.log1p(columns.day[:size]) - np.log1p(columns.week[:size] / 7.0)
+        order = np.argsort(-columns.chosen[:size], kind="stable")
+        self.popular_all = order[columns.listed[order]]
+        self.trending = np.argsort(-columns.trend[:size], kind="stable")[:MOST]
+        born = np.where(np.isnan(columns.published_at), columns.first_at, columns.published_at)[:size]
+        self.fresh = np.argsort(-np.nan_to_num(born, nan=np.inf), kind="stable")[:MOST]
+        known = columns.context[:size], columns.mass[:size], columns.chosen[:size]
+        own = np.array([signs(item, columns.dimensions) for item in columns.ids]).reshape(size, -1)
+        if size:
+            self.y = Space.fit(*known).place(*known, own).astype(np.float16)
+
+    def _sliding(self, window: int, now: int) -> Floats:
+        tile, rest = divmod(now, WINDOWS[window])
+        size = len(self.columns)
+        tiles, (this, before) = self.columns.tiles[:size, window], self.columns.choices[:size, window].T
+        left = 1.0 - rest / WINDOWS[window]
+        sums = np.where(tiles == tile, this + before * left, np.where(tiles == tile - 1, this * left, 0.0))
+        return sums.astype(np.float32)
+
+    def user(self, user_id: str) -> User | None:
+        """Return a user's row."""
+        return self.users.get(user_id)
+
+    def item(self, item_id: str) -> ItemRow | None:
+        """Return an item's row."""
+        return self.items.get(item_id)
+
+    def popular(self, context: str, now: int) -> tuple[Slots, Floats]:
+        """Return a context's items and what is left of their choices, best first."""
+        held = self.contexts.get(context, Popular()).items
+        ranked = sorted(((decayed(*count, now, HALF_LIFE), item) for item, count in held.items()), reverse=True)[:200]
+        slots = np.array([self.columns.slot(item) for _, item in ranked], dtype=np.int64)
+        return slots, np.array([value for value, _ in ranked], dtype=np.float32)
+
+    def user_offset(self, user: User) -> int:
+        """Return the number of the last event folded into a user."""
+        return user.marks.get(0, -1)
+
+    def lag(self) -> int:
+        """Return how many records are still to be read: none ever."""
+        return 0
+
+    def staleness_ms(self) -> float:
+        """Return how old the state is: not at all."""
+        return 0.0
+
+    def by_category(self, code: int) -> Slots:
+        """Return the items of a category, the most chosen first."""
+        held = (self.columns.categories[self.popular_all] == code).any(axis=1)
+        return self.popular_all[held]
+
+    def query(self, recent: Slots) -> Floats | None:
+        """Return the query vector of the last items, newest first."""
+        recent = recent[recent < len(self.y)]
+        return query(self.y[recent, :-1]) if len(recent) else None
+
+    def similar(self, slot: int) -> Floats | None:
+        """Return the query vector of one item."""
+        return self.query(np.array([slot]))
+
+    def search(self, wanted: Floats, count: int) -> tuple[Slots, Floats]:
+        """Return the nearest items by inner product."""
+        scores = self.y.astype(np.float32) @ wanted
+        nearest = best(scores, count)
+        return nearest, scores[nearest]
