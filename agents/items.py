@@ -4,7 +4,8 @@ from typing import Any
 
 from agents.table import Table
 from agents.users import message_key
-from models import items, marks, popular
+from models import items, marks, popular, vectors
+from models.decay import growth
 from models.items import ItemRow
 from models.popular import Popular
 from streams import items as catalogue
@@ -39,16 +40,20 @@ class ItemAgent:
         partition = self._items.partition(message.partition)
         lists = self._popular.partition(message.partition)
         source = marks.source(TOUCHES, batch.epoch, batch.partition)
+        arrived = vectors.from_half(batch.vectors, self._settings.dimensions)
         for said in batch.said:
             key, origin = said.item, said.origin
             row = partition.get(key)
             if not marks.advance(row.marks, source, origin):
                 continue
+            partition.dirty[key] = row
             if type(said) is not Touch:
-                partition.put(key, items.link(row, said.to, said.at, said.rank))
+                items.link(row, said.to, said.weight)
                 continue
-            partition.put(key, items.touch(row, said))
+            items.touch(row, said, arrived[said.arrived] if said.arrived >= 0 else None)
+            if said.contexts:
+                amount = said.weight * growth(said.at, popular.HALF_LIFE)
             for context in said.contexts:
                 chosen = lists.get(context)
                 if marks.advance(chosen.marks, source, origin):
-                    lists.put(context, popular.choose(chosen, key, said.weight, said.at))
+                    lists.dirty[context] = popular.choose(chosen, key, amount)

@@ -1,20 +1,30 @@
 """The user agent: folds `events` and `profiles` into `users`, and tells items what concerns them."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 from agents.flush import Outgoing
 from agents.table import Table
-from models import marks, users
+from models import marks, users, vectors
 from models.users import User
 from streams import events, profiles, touches
 from streams.errors import Refused
 from streams.events import Event
 from streams.partition import partition_of
+from streams.rows import Vector
 from streams.settings import Settings
 from streams.touches import Link, Touch, origin_of
 
 EVENTS, PROFILES = 0, 1  # sources of the table, in the topology's order
+
+
+# what (events partition, item partition) have to say to each other, and the vectors it names
+_Said = defaultdict[tuple[int, int], tuple[list[Touch | Link], list[Vector]]]
+
+
+def _nothing_said() -> _Said:
+    return defaultdict(lambda: ([], []))
 
 
 class UserAgent:
@@ -24,7 +34,7 @@ class UserAgent:
         self._settings = settings
         self._table = table
         self._weights = weights
-        self._said: dict[tuple[int, int], list[Touch | Link]] = {}
+        self._said = _nothing_said()
         self._erased: dict[int, list[tuple[bytes, bytes]]] = {}
 
     def fold_events(self, message: Any) -> None:
@@ -36,16 +46,23 @@ class UserAgent:
                 raise Refused(f"user {event.user!r} does not belong to partition {number} of {partitions}")
         partition = self._table.partition(number)
         source = marks.source(EVENTS, self._settings.epoch, number)
-        first = origin_of(message.offset, 0)
         weights, dimensions, said = self._weights, self._settings.dimensions, self._said
-        for origin, event in enumerate(batch, first):
+        for origin, event in enumerate(batch, origin_of(message.offset, 0)):
             key = event.user
             user = partition.get(key)
             if not marks.advance(user.marks, source, origin):
                 continue
-            for told in users.react(user, event, origin, weights, dimensions):
-                said.setdefault((number, partition_of(told.item, partitions)), []).append(told)
-            partition.put(key, user)
+            touch, led_by, links = users.react(user, event, origin, weights, dimensions)
+            partition.dirty[key] = user
+            if touch is None:
+                continue
+            told, known = said[number, partition_of(touch.item, partitions)]
+            if led_by is not None:
+                touch.arrived = len(known)
+                known.append(led_by)
+            told.append(touch)
+            for link in links:
+                said[number, partition_of(link.item, partitions)][0].append(link)
 
     def fold_profiles(self, message: Any) -> None:
         """Fold a profile; a tombstone becomes an `erase` event, so that one log orders a user's life."""
@@ -69,22 +86,15 @@ class UserAgent:
 
     def take(self) -> Outgoing:
         """Return and forget what was said: touches by (origin, item partition), and erasures."""
-        said, self._said = self._said, {}
+        said, self._said = self._said, _nothing_said()
         erased, self._erased = self._erased, {}
         topic, epoch = self._settings.topic("touches"), self._settings.epoch
         by_target: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
-        for (origin, target), told in said.items():
-            for start, end in _slices(told):
-                by_target.setdefault(target, []).append(
-                    (None, touches.encode(epoch, origin, told[start:end]))
-                )
+        for (origin, target), (told, led_by) in said.items():
+            record = touches.encode(epoch, origin, told, vectors.to_half(led_by))
+            by_target.setdefault(target, []).append((None, record))
         yield from ((topic, target, records) for target, records in by_target.items())
         yield from ((self._settings.topic("events"), number, list(gone)) for number, gone in erased.items())
-
-
-def _slices(told: list[Touch | Link], most: int = 2_000) -> list[tuple[int, int]]:
-    # a record stays far below the broker's limit; marks are per event, so any cut is safe
-    return [(start, min(start + most, len(told))) for start in range(0, len(told), most)]
 
 
 def message_key(message: Any) -> str:

@@ -1,0 +1,1 @@
+"""What the performance pages quote: one module a measurement, each run by `refold bench NAME`."""

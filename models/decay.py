@@ -1,35 +1,37 @@
-"""Exponential decay by event time, folded lazily: a counter is a [value, at] pair, brought up to date when touched."""
+"""Exponential decay by event time, folded forward: later events weigh more, and nothing is ever rescaled.
+
+A decayed sum is one float: the sum of amounts times `growth(at)`. Divided by `growth(now)` it is the ordinary
+decayed sum; two sums compare at any time without being brought up to date, and order of arrival does not matter
+(Cormode, Shkapenyuk, Srivastava and Xu 2009, "Forward decay").
+"""
 
 from collections.abc import MutableMapping
 
 DAY = 86_400_000  # ms
-Counter = list[float]  # [value, at in ms]
+LANDMARK = 1_577_836_800_000  # 2020-01-01: growth is 1 here
+MOST = 900.0  # doublings; growth stays finite, and so do sums: with a half-life of 14 days until 2054
 
 
-def decayed(value: float, since: float, now: float, half_life: float) -> float:
-    """Return what is left of a value after `now - since` ms; a late `now` never makes it grow.
+def growth(at: float, half_life: float) -> float:
+    """Return the weight of an event at `at` (ms): twice as much a half-life (ms) later.
 
-    >>> decayed(8.0, 0, 2 * DAY, DAY)
+    >>> growth(LANDMARK + 2 * DAY, DAY)
+    4.0
+    """
+    return float(2.0 ** min((at - LANDMARK) / half_life, MOST))
+
+
+def current(total: float, now: float, half_life: float) -> float:
+    """Return what a decayed sum is worth at `now` (ms).
+
+    >>> current(8.0 * growth(LANDMARK, DAY), LANDMARK + 2 * DAY, DAY)
     2.0
     """
-    return value * 0.5 ** ((now - since) / half_life) if now > since else value
+    return total / growth(now, half_life)
 
 
-def add(counters: MutableMapping[str, Counter], key: str, amount: float, at: float, half_life: float) -> None:
-    """Add to a decayed counter; an event older than the counter enters already decayed."""
-    counter = counters.get(key)
-    if counter is None:
-        counters[key] = [amount, at]
-    elif at >= counter[1]:
-        counter[0] = counter[0] * 0.5 ** ((at - counter[1]) / half_life) + amount
-        counter[1] = at
-    else:
-        counter[0] += amount * 0.5 ** ((counter[1] - at) / half_life)
-
-
-def prune(counters: MutableMapping[str, Counter], keep: int, half_life: float) -> None:
-    """Drop all but the `keep` largest counters, compared at the newest time among them; ties by key."""
-    now = max(at for _, at in counters.values())
-    ranked = sorted(counters, key=lambda key: (-decayed(*counters[key], now, half_life), key))
+def keep_largest(sums: MutableMapping[str, float], keep: int) -> None:
+    """Drop all but the `keep` largest sums by size, ties by key; negative ones count by how far they are from zero."""
+    ranked = sorted(sums, key=lambda key: (-abs(sums[key]), key))
     for key in ranked[keep:]:
-        del counters[key]
+        del sums[key]

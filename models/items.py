@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from models import vectors
 from models.actions import IMPRESSION
 from models.decay import DAY
 from streams.items import Item
@@ -18,9 +17,6 @@ WINDOWS = (DAY // 24, DAY, 7 * DAY)  # an hour, a day, a week
 SURFACES = 16
 TYPES = 32
 RELATED = 48  # neighbours kept; the row may hold half as many more before it is pruned
-RELATED_RANK = 0.8  # weight of the next rank in someone's trail
-HALF_LIFE = 30 * DAY
-LANDMARK = 1_577_836_800_000  # 2020-01-01: forward decay grows from here, finite until about 2100
 IMPRESSIONS, CHOICES, VALUE = 0, 1, 2  # what a window counts: shown, chosen, weight of the choices
 
 
@@ -56,10 +52,7 @@ class ItemRow:
     @classmethod
     def from_row(cls, row: bytes) -> "ItemRow":
         """Return the item of a row; raises StateError on another version."""
-        item = cls(*unpack(VERSION, row))
-        if item.context is not None:
-            item.context = item.context.copy()
-        return item
+        return cls(*unpack(VERSION, row))
 
 
 def examination(position: int) -> float:
@@ -70,19 +63,14 @@ def examination(position: int) -> float:
     return 1.0 / math.log2((position if position >= 0 else 4) + 2)
 
 
-def growth(at: int) -> float:
-    """Return the forward-decay weight of an event at `at` (Cormode et al. 2009): later events weigh more."""
-    return float(2.0 ** ((at - LANDMARK) / HALF_LIFE))
-
-
 def list_item(item: ItemRow, catalogue: Item | None) -> ItemRow:
     """Fold a catalogue record; None is a tombstone and leaves the item unlisted."""
     item.catalogue = None if catalogue is None else msgspec.to_builtins(catalogue)
     return item
 
 
-def touch(item: ItemRow, said: Touch) -> ItemRow:
-    """Fold an event that concerns the item itself."""
+def touch(item: ItemRow, said: Touch, arrived: Vector | None) -> ItemRow:
+    """Fold an event that concerns the item itself; `arrived` is the vector its user came with."""
     at, weight, kind = said.at, said.weight, said.type
     item.first_at = at if not item.first_at else min(item.first_at, at)
     item.last_at = max(item.last_at, at)
@@ -94,51 +82,48 @@ def touch(item: ItemRow, said: Touch) -> ItemRow:
     elif weight > 0:
         item.chosen += 1
         item.answered += said.position >= 0
-        _arrive(item, said)
-    if shown or weight > 0:
-        for window, span in zip(item.windows, WINDOWS, strict=True):
-            _tile(window, at // span, shown, weight)
-        if said.surface and (said.surface in item.surfaces or len(item.surfaces) < SURFACES):
-            surface = item.surfaces.setdefault(said.surface, [0, 0])
-            surface[0 if shown else 1] += 1
+        if arrived is not None:
+            item.mass += said.mass
+            item.context = arrived.copy() if item.context is None else item.context + arrived
+    else:
+        return item
+    for window, span in zip(item.windows, WINDOWS, strict=True):
+        tile = at // span
+        if tile != window[0]:
+            base = _turn(window, tile)
+            if not base:
+                continue
+        else:
+            base = 1
+        if shown:
+            window[base] += 1
+        else:
+            window[base + 1] += 1
+            window[base + 2] += weight
+    if said.surface and (said.surface in item.surfaces or len(item.surfaces) < SURFACES):
+        surface = item.surfaces.setdefault(said.surface, [0, 0])
+        surface[0 if shown else 1] += 1
     return item
 
 
-def link(item: ItemRow, to: str, at: int, rank: int) -> ItemRow:
-    """Fold that the item and `to` stood `rank` + 1 choices apart in one history."""
+def link(item: ItemRow, to: str, weight: float) -> ItemRow:
+    """Fold that someone went on from the item to `to`."""
     related = item.related
-    related[to] = related.get(to, 0.0) + growth(at) * RELATED_RANK**rank
+    related[to] = related.get(to, 0.0) + weight
     if len(related) > RELATED * 3 // 2:
         ranked = sorted(related, key=lambda key: (-related[key], key))
         item.related = {key: related[key] for key in ranked[:RELATED]}
     return item
 
 
-def _arrive(item: ItemRow, said: Touch) -> None:
-    for rank, other in enumerate(said.recent):
-        link(item, other, said.at, rank)
-    if said.arrived:
-        arrived = vectors.from_half(said.arrived)
-        item.mass += said.mass
-        if item.context is None:
-            item.context = arrived
-        else:
-            item.context += arrived
-
-
-def _tile(window: list[float], tile: int, shown: bool, weight: float) -> None:
-    if tile > window[0]:
-        window[4:7] = window[1:4] if tile == window[0] + 1 else [0, 0, 0]
-        window[0] = tile
-        window[1:4] = [0, 0, 0]
-    base = 1 if tile == window[0] else 4 if tile == window[0] - 1 else 0
-    if not base:
-        return  # later than the tile before this one: the window has passed it
-    if shown:
-        window[base] += 1
-    else:
-        window[base + 1] += 1
-        window[base + 2] += weight
+def _turn(window: list[float], tile: int) -> int:
+    """Return where a tile's sums stand (0: the window has passed it), opening it when it is newer."""
+    if tile < window[0]:
+        return 4 if tile == window[0] - 1 else 0
+    window[4:7] = window[1:4] if tile == window[0] + 1 else [0, 0, 0]
+    window[0] = tile
+    window[1:4] = [0, 0, 0]
+    return 1
 
 
 def sliding(window: list[float], span: int, now: int, what: int) -> float:

@@ -6,20 +6,20 @@ partitions, whose items never overlap.
 
 from dataclasses import dataclass, field
 
-from models.decay import DAY, Counter, add, prune
+from models.decay import DAY, keep_largest
 from streams.rows import pack, unpack
 
 VERSION = 1
 KEEP = 200
-HALF_LIFE = 7 * DAY
+HALF_LIFE = 14 * DAY
 
 
 @dataclass(slots=True)
 class Popular:
-    """The most chosen items of a context."""
+    """The most chosen items of a context, as decayed sums (`models.decay`)."""
 
     marks: dict[int, int] = field(default_factory=dict)
-    items: dict[str, Counter] = field(default_factory=dict)
+    items: dict[str, float] = field(default_factory=dict)
 
     def row(self) -> bytes:
         """Return the bytes of the row."""
@@ -31,9 +31,10 @@ class Popular:
         return cls(*unpack(VERSION, row))
 
 
-def choose(popular: Popular, item: str, weight: float, at: int) -> Popular:
-    """Fold a choice of an item in this context."""
-    add(popular.items, item, weight, at, HALF_LIFE)
-    if len(popular.items) > KEEP * 3 // 2:
-        prune(popular.items, KEEP, HALF_LIFE)
+def choose(popular: Popular, item: str, amount: float) -> Popular:
+    """Fold a choice of an item in this context; `amount` is its weight times its growth."""
+    items = popular.items
+    items[item] = items.get(item, 0.0) + amount
+    if len(items) > KEEP * 3 // 2:
+        keep_largest(items, KEEP)
     return popular

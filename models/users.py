@@ -9,16 +9,19 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import msgpack
+
 from models import actions, rings, vectors
-from models.decay import DAY, Counter, add, prune
+from models.decay import DAY, growth, keep_largest
 from streams.events import Event
 from streams.rows import Vector, pack, unpack
 from streams.touches import Link, Touch
 
 VERSION = 1
-HISTORY = 50  # events kept in full
+HISTORY = 64  # events kept in full; the oldest quarter leaves at once
 TRAIL = 10  # distinct chosen items kept, newest first
-LINKS = 5  # of the trail, how many learn that they were followed
+LINKS = 4  # of the trail, how many learn that they were followed
+RANK = 0.85  # weight of a link over one more choice in between
 SEEN = 400  # items the user acted on, as 4-byte hashes
 ERASE = "erase"  # reserved event type: forget everything but the marks
 IDS = 64  # recent event ids, as 8-byte hashes: the same id within these counts once
@@ -28,9 +31,15 @@ HALF_LIFE = 30 * DAY
 SESSION_GAP = 30 * 60_000  # ms without an event that end a session
 
 
+_packer = msgpack.Packer(use_bin_type=True)
+
+
 @dataclass(slots=True)
 class User:
-    """What is known of one user; `history` runs oldest to newest as [item, type, at, weight].
+    """What is known of one user.
+
+    `past` holds the last `length` events as MessagePack, one after the other, so that writing the row copies it
+    and only a reader decodes it. `affinity` (by category) and `counts` (by type) are decayed sums, `models.decay`.
 
     `mass` is the sum of the weights inside `vector`.
     """
@@ -39,10 +48,11 @@ class User:
     ids: bytearray = field(default_factory=bytearray)
     first_at: int = 0
     last_at: int = 0
-    history: list[list[Any]] = field(default_factory=list)
+    past: bytearray = field(default_factory=bytearray)
+    length: int = 0
     trail: list[str] = field(default_factory=list)
-    affinity: dict[str, Counter] = field(default_factory=dict)
-    counts: dict[str, Counter] = field(default_factory=dict)
+    affinity: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
     session: list[int] = field(default_factory=lambda: [0, 0, 0])  # started, last, events
     seen: bytearray = field(default_factory=bytearray)
@@ -54,7 +64,7 @@ class User:
         """Return the bytes of the row."""
         return pack(
             VERSION,
-            (self.marks, self.ids, self.first_at, self.last_at, self.history, self.trail, self.affinity,
+            (self.marks, self.ids, self.first_at, self.last_at, self.past, self.length, self.trail, self.affinity,
              self.counts, self.totals, self.session, self.seen, self.vector, self.mass, self.profile),
         )  # fmt: skip
 
@@ -62,8 +72,15 @@ class User:
     def from_row(cls, row: bytes) -> "User":
         """Return the user of a row; raises StateError on another version."""
         user = cls(*unpack(VERSION, row))
-        user.ids, user.seen = bytearray(user.ids), bytearray(user.seen)
+        user.ids, user.past, user.seen = bytearray(user.ids), bytearray(user.past), bytearray(user.seen)
         return user
+
+    @property
+    def history(self) -> list[list[Any]]:
+        """The recent events, oldest first, each [item, type, at, weight]."""
+        unpacker = msgpack.Unpacker(use_list=True)
+        unpacker.feed(self.past)
+        return list(unpacker)
 
 
 @lru_cache(maxsize=1 << 15)
@@ -84,52 +101,52 @@ def seen_hash(item: str) -> bytes:
     return rings.digest(item, 4)
 
 
-def react(
-    user: User, event: Event, origin: int, weights: Mapping[str, float], dimensions: int
-) -> list[Touch | Link]:
-    """Fold an event into its user and return what it says to items; a known event id changes nothing.
+Said = tuple[Touch | None, Vector | None, list[Link]]
+NOTHING: Said = (None, None, [])
+
+
+def react(user: User, event: Event, origin: int, weights: Mapping[str, float], dimensions: int) -> Said:
+    """Fold an event into its user and return what it says: a touch, the vector that led to it, and links.
 
     `origin` numbers the event within its partition (`streams.touches.origin_of`); `weights` give each action's
-    weight. The vector a touch carries is the user's before the event: what led to it.
+    weight. A known event id changes nothing and says nothing.
     """
     event_id = rings.digest(event.event_id, 8)
     if rings.known(user.ids, event_id):
-        return []
+        return NOTHING
     rings.remember(user.ids, event_id, IDS)
-    if event.type == ERASE:
-        _erase(user)
-        return []
     at, kind, item = event.at, event.type, event.item_id
-    _count(user, kind, at)
+    if kind == ERASE:
+        _erase(user)
+        return NOTHING
+    grown = growth(at, HALF_LIFE)
+    _count(user, kind, at, grown)
     if item is None:
-        return []
+        return NOTHING
     weight = actions.weight_of(weights, kind, event.value)
-    led_by = user.trail
-    before = vectors.to_half(user.vector) if weight > 0 and user.vector is not None else b""
-    said: list[Touch | Link] = [
-        Touch(
-            origin=origin,
-            item=item,
-            type=kind,
-            at=at,
-            weight=weight,
-            position=-1 if event.position is None else event.position,
-            surface=event.surface or "",
-            contexts=contexts(event.surface, event.categories, event.context.get("country"))
-            if weight > 0
-            else (),
-            recent=tuple([other for other in led_by[:LINKS] if other != item]) if weight > 0 else (),
-            arrived=before,
-            mass=user.mass if before else 0.0,
-        )
-    ]
-    if weight > 0:
-        said += [
-            Link(origin, other, item, at, rank) for rank, other in enumerate(led_by[:LINKS]) if other != item
-        ]
+    chosen = weight > 0
+    touch = Touch(
+        origin,
+        item,
+        kind,
+        at,
+        weight,
+        -1 if event.position is None else event.position,
+        event.surface or "",
+        contexts(event.surface, event.categories, event.context.get("country")) if chosen else (),
+        user.mass,
+    )
+    led_by = user.vector if chosen else None
+    links = []
+    if chosen:
+        rank = grown
+        for other in user.trail[:LINKS]:
+            if other != item:
+                links.append(Link(origin, other, item, rank))
+            rank *= RANK
     if weight or kind != actions.IMPRESSION:
-        _remember(user, event, item, weight, dimensions)
-    return said
+        _remember(user, event, item, weight, grown, dimensions)
+    return touch, led_by, links
 
 
 def _erase(user: User) -> None:
@@ -139,12 +156,12 @@ def _erase(user: User) -> None:
         setattr(user, name, getattr(blank, name))
 
 
-def _count(user: User, kind: str, at: int) -> None:
+def _count(user: User, kind: str, at: int, grown: float) -> None:
     user.first_at = at if not user.first_at else min(user.first_at, at)
     user.last_at = max(user.last_at, at)
     if kind in user.totals or len(user.totals) < TYPES:
         user.totals[kind] = user.totals.get(kind, 0) + 1
-        add(user.counts, kind, 1.0, at, HALF_LIFE)
+        user.counts[kind] = user.counts.get(kind, 0.0) + grown
     session = user.session
     if at - session[1] > SESSION_GAP:
         session[0], session[2] = at, 0
@@ -152,18 +169,23 @@ def _count(user: User, kind: str, at: int) -> None:
     session[2] += 1
 
 
-def _remember(user: User, event: Event, item: str, weight: float, dimensions: int) -> None:
-    user.history.append([item, event.type, event.at, weight])
-    if len(user.history) > HISTORY:
-        del user.history[0]
+def _remember(
+    user: User, event: Event, item: str, weight: float, grown: float, dimensions: int
+) -> None:
+    user.past += _packer.pack((item, event.type, event.at, weight))
+    user.length += 1
+    if user.length > HISTORY:
+        kept = user.history[HISTORY // 4 + 1 :]
+        user.past, user.length = bytearray(b"".join(map(_packer.pack, kept))), len(kept)
     mark = seen_hash(item)
     if not rings.known(user.seen, mark):
         rings.remember(user.seen, mark, SEEN)
     if weight:
+        affinity = user.affinity
         for category in event.categories:
-            add(user.affinity, category, weight, event.at, HALF_LIFE)
-        if len(user.affinity) > CATEGORIES:
-            prune(user.affinity, CATEGORIES * 2 // 3, HALF_LIFE)
+            affinity[category] = affinity.get(category, 0.0) + weight * grown
+        if len(affinity) > CATEGORIES:
+            keep_largest(affinity, CATEGORIES * 2 // 3)
     if weight > 0 and user.trail[:1] != [item]:
         user.vector = vectors.advance(user.vector, item, dimensions)
         user.mass = user.mass * vectors.FADING + 1.0

@@ -40,11 +40,11 @@ def advance(vector: Vector | None, key: str, dimensions: int) -> Vector:
     return moved
 
 
-def to_half(vector: Vector) -> bytes:
-    """Return the vector as half floats, the form in which a touch carries it."""
-    return vector.astype(np.float16).tobytes()
+def to_half(vectors: list[Vector]) -> bytes:
+    """Return vectors as half floats, row after row, the form in which a record of touches carries them."""
+    return np.array(vectors, dtype=np.float32).astype(np.float16).tobytes() if vectors else b""
 
 
-def from_half(data: bytes) -> Vector:
-    """Return the vector of `to_half` as float32."""
-    return np.frombuffer(data, dtype=np.float16).astype(np.float32)
+def from_half(data: bytes, dimensions: int) -> Vector:
+    """Return the vectors of `to_half` as float32, shape (n, dimensions)."""
+    return np.frombuffer(data, dtype=np.float16).reshape(-1, dimensions).astype(np.float32)

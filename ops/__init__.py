@@ -1,0 +1,1 @@
+"""Who operates: the `refold` command and what stands behind it."""

@@ -1,6 +1,7 @@
 """What every contract at the boundary shares: bounded identifiers, finite numbers, believable times."""
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -13,7 +14,9 @@ OLDEST = 946_684_800_000  # 2000-01-01, ms: nothing was clicked before
 FUTURE = 86_400_000  # a clock may be a day ahead of the broker's, not more
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")]
+PATTERN = re.compile(r"^[a-z][a-z0-9_.-]{0,63}$")
+Name = Annotated[str, Meta(pattern=PATTERN.pattern)]
+Kind = Annotated[str, Meta(min_length=1, max_length=64)]  # a Name whose pattern its contract checks itself
 Text = Annotated[str, Meta(max_length=1024)]
 Millis = Annotated[int, Meta(ge=OLDEST, le=4_102_444_800_000)]
 Scalar = str | float | bool

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from streams.checks import Id, Millis, Name, Text, check_finite, check_ids, check_time
+from streams.checks import PATTERN, Id, Kind, Millis, Name, Text, check_ids, check_time
 from streams.errors import Refused
 
 VERSION = 1
@@ -22,14 +22,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
 
     v: int = VERSION
     event_id: Id
-    type: Name
+    type: Kind
     at: Millis
     user_id: Id | None = None
     session_id: Id | None = None
     item_id: Id | None = None
     value: float | None = None
     request_id: Id | None = None
-    surface: Name | None = None
+    surface: Kind | None = None
     position: int | None = None
     categories: tuple[Id, ...] = ()
     context: dict[Name, Text] = {}
@@ -40,6 +40,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
         return self.user_id if self.user_id is not None else f"session:{self.session_id}"
 
 
+_names: set[str] = set()  # types and surfaces that keep the pattern; a pattern for each event would cost a third
 _decoder = msgspec.msgpack.Decoder(list[Event])
 _raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _encoder = msgspec.msgpack.Encoder()
@@ -51,6 +52,9 @@ def check(event: Event, now: int) -> Event:
         raise Refused(f"event version {event.v} is unknown; this Refold reads version {VERSION}")
     if event.user_id is None and event.session_id is None:
         raise Refused("an event needs a user_id or a session_id")
+    for name in (event.type, event.surface):
+        if name is not None and name not in _names:
+            _check_name(name)
     check_ids(event.event_id, event.user_id, event.session_id, event.item_id, event.request_id)
     check_time(event.at, now)
     if event.value is not None and not -1e12 < event.value < 1e12:
@@ -64,6 +68,13 @@ def check(event: Event, now: int) -> Event:
     if event.categories:
         check_ids(*event.categories)
     return event
+
+
+def _check_name(name: str) -> None:
+    if not PATTERN.match(name):
+        raise Refused(f"{name[:64]!r} is not a name: a-z first, then a-z, 0-9, _ . or -, at most 64")
+    if len(_names) < 1024:
+        _names.add(name)
 
 
 def encode(events: Iterable[Event]) -> bytes:

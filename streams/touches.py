@@ -17,11 +17,11 @@ def origin_of(offset: int, index: int) -> int:
     return offset << 9 | index
 
 
-class Touch(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="t"):
-    """An event as its item sees it; `recent` are the user's previous items, newest first.
+class Touch(msgspec.Struct, array_like=True, tag_field="kind", tag="t"):
+    """An event as its item sees it.
 
-    `arrived` is the vector the user came with, as half floats, and `mass` the sum of its weights; empty for a
-    newcomer.
+    `arrived` is the row of the record's `vectors` with which the user came (-1 for a newcomer), and `mass` the sum
+    of the weights in it.
     """
 
     origin: int
@@ -32,37 +32,39 @@ class Touch(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag=
     position: int
     surface: str
     contexts: tuple[str, ...]
-    recent: tuple[str, ...]
-    arrived: bytes = b""
     mass: float = 0.0
+    arrived: int = -1
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="l"):
-    """`item` was followed by `to` in someone's history, `rank` items later (0 = next)."""
+    """`item` was followed by `to` in someone's history, with a weight that grows with event time."""
 
     origin: int
     item: str
     to: str
-    at: int
-    rank: int
+    weight: float
 
 
 class Touches(msgspec.Struct, frozen=True, array_like=True):
-    """One record: the origin's epoch and partition, and its touches in origin order."""
+    """One record: the origin's epoch and partition, its touches in origin order, and the vectors they name.
+
+    `vectors` holds half floats, row after row, so that neither side converts them one by one.
+    """
 
     v: int
     epoch: int
     partition: int
     said: list[Touch | Link]
+    vectors: bytes = b""
 
 
 _decoder = msgspec.msgpack.Decoder(Touches)
 _encoder = msgspec.msgpack.Encoder()
 
 
-def encode(epoch: int, partition: int, said: list[Touch | Link]) -> bytes:
+def encode(epoch: int, partition: int, said: list[Touch | Link], vectors: bytes = b"") -> bytes:
     """Return the record of what one events partition says to one item partition."""
-    return _encoder.encode(Touches(VERSION, epoch, partition, said))
+    return _encoder.encode(Touches(VERSION, epoch, partition, said, vectors))
 
 
 def decode(value: bytes | None) -> Touches:

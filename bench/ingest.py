@@ -1,0 +1,130 @@
+"""How fast one worker folds: single-event and 64-event records with all folds on, beside a Faust agent that only counts.
+
+A rate runs from a twentieth of the records being committed to all of them: fetched, folded, published, stored, acked
+and committed. All three run one after the other on the same broker, so their ratios mean something where the
+absolute figures depend on the machine.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from bench import load
+from bench.report import AT_LEAST, AT_MOST, report
+from ops import topics
+from ops.processes import Process, Processes
+from streams.events import Event, encode
+from streams.partition import partition_of
+from streams.settings import Settings
+
+BATCH = 64
+TARGETS = {
+    "single_over_bare": (AT_LEAST, 0.6),
+    "batch_events_per_s": (AT_LEAST, 30_000.0),
+    "batch_over_single": (AT_LEAST, 2.5),
+    "rss_growth_mb": (AT_MOST, 64.0),
+}
+
+
+def run(settings: Settings, singles: int = 100_000, batched: int = 2_000_000) -> dict[str, Any]:
+    """Measure on the broker of `settings` and return the report."""
+    with tempfile.TemporaryDirectory(prefix="refold-bench-") as folder, Processes(Path(folder)) as processes:
+        here = replace(settings, data=Path(folder), namespace=f"bench-{uuid.uuid4().hex[:8]}")
+        topics.create(here)
+        asyncio.run(_produce(here, load.events(singles), 1))
+        bare, _ = _measure(here, processes, "bare", [sys.executable, "-m", "bench.bare"], singles)
+        single, _ = _measure(here, processes, "single", [sys.executable, "-m", "ops.cli", "worker"], singles)
+        many = replace(here, namespace=f"{here.namespace}-batch")
+        topics.create(many)
+        records = asyncio.run(_produce(many, load.events(batched), BATCH))
+        batch, growth = _measure(many, processes, "batch", [sys.executable, "-m", "ops.cli", "worker"], records)
+    figures = {
+        "bare_records_per_s": round(bare),
+        "single_events_per_s": round(single),
+        "single_over_bare": round(single / bare, 3),
+        "batch_events_per_s": round(batch * batched / records),
+        "batch_over_single": round(batch * batched / records / single, 2),
+        "rss_growth_mb": round(growth, 1),
+    }
+    return report("ingest", settings.kafka, figures, TARGETS)
+
+
+async def _produce(settings: Settings, events: Iterator[Event], batch: int) -> int:
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, linger_ms=20, max_batch_size=256 << 10)
+    await producer.start()
+    waiting: dict[int, list[Event]] = {}
+    records = 0
+    topic = settings.topic("events")
+    try:
+        for event in events:
+            partition = partition_of(event.user, settings.partitions)
+            group = waiting.setdefault(partition, [])
+            group.append(event)
+            if len(group) == batch:
+                await producer.send(topic, encode(waiting.pop(partition)), partition=partition)
+                records += 1
+        for partition, group in waiting.items():
+            await producer.send(topic, encode(group), partition=partition)
+            records += 1
+        await producer.flush()
+    finally:
+        await producer.stop()
+    return records
+
+
+def _measure(
+    settings: Settings, processes: Processes, name: str, command: list[str], records: int
+) -> tuple[float, float]:
+    """Return records per second, and by how many MiB the process grew after a quarter of the work."""
+    group = settings.topic("bare") if name == "bare" else settings.app
+    process = processes.start(name, command, env=_environment(settings))
+    admin = KafkaAdminClient(bootstrap_servers=settings.kafka)
+    started = begun = quarter = 0.0
+    try:
+        while True:
+            process.check()
+            done = _committed(admin, group, settings.topic("events"))
+            if not started and done >= records / 20:
+                started, begun = time.perf_counter(), done
+            if not quarter and done >= records / 4:
+                quarter = _rss(process)
+            if done >= records:
+                rate = (done - begun) / (time.perf_counter() - started)
+                return rate, _rss(process) - quarter
+            time.sleep(0.05)
+    finally:
+        admin.close()
+        process.stop()
+
+
+def _committed(admin: KafkaAdminClient, group: str, topic: str) -> int:
+    try:
+        offsets = admin.list_group_offsets(group)[group]
+    except KafkaError:
+        return 0  # the group has not formed yet
+    return sum(at.offset for tp, at in offsets.items() if tp.topic == topic and at.offset > 0)
+
+
+def _rss(process: Process) -> float:
+    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {
+        "REFOLD_KAFKA": settings.kafka,
+        "REFOLD_NAMESPACE": settings.namespace,
+        "REFOLD_PARTITIONS": str(settings.partitions),
+        "REFOLD_DATA": str(settings.data / settings.namespace),
+    }

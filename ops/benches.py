@@ -1,0 +1,63 @@
+"""`refold bench`: one command a measurement."""
+
+from typing import Annotated, Any
+
+import typer
+
+from bench.report import show
+from streams.settings import Settings
+
+bench = typer.Typer(no_args_is_help=True, help="What the performance pages quote; run them on real Kafka.")
+Json = Annotated[bool, typer.Option("--json", help="one JSON object on the last line")]
+
+
+@bench.command()
+def ingest(
+    singles: Annotated[int, typer.Option(help="single-event records")] = 100_000,
+    batched: Annotated[int, typer.Option(help="events in 64-event records")] = 2_000_000,
+    as_json: Json = False,
+) -> None:
+    """How fast one worker folds, beside a Faust agent that only counts."""
+    from bench.ingest import run
+
+    _end(run(Settings.from_env(), singles, batched), as_json)
+
+
+@bench.command()
+def freshness(
+    rate: Annotated[int, typer.Option(help="events a second")] = 500,
+    seconds: Annotated[int, typer.Option(help="how long")] = 30,
+    as_json: Json = False,
+) -> None:
+    """From an event to a changed list."""
+    from bench.freshness import run
+
+    _end(run(Settings.from_env(), rate, seconds), as_json)
+
+
+@bench.command()
+def serve(
+    items: Annotated[int, typer.Option(help="items in the catalogue")] = 1_000_000,
+    as_json: Json = False,
+) -> None:
+    """The whole request over HTTP, and where its time goes."""
+    from bench.serve import run
+
+    _end(run(items=items), as_json)
+
+
+@bench.command()
+def index(
+    items: Annotated[int, typer.Option(help="vectors")] = 100_000,
+    seconds: Annotated[int, typer.Option(help="how long")] = 60,
+    as_json: Json = False,
+) -> None:
+    """Recall and search time while vectors change."""
+    from bench.index import run
+
+    _end(run(items=items, seconds=seconds), as_json)
+
+
+def _end(result: dict[str, Any], as_json: bool) -> None:
+    show(result, as_json)
+    raise typer.Exit(0 if result["met"] else 1)

@@ -1,0 +1,52 @@
+"""Dead letters: what was refused, each record once, and sending again what is good by now."""
+
+import time
+from typing import Any
+
+from streams import dead_letters, events, items, profiles
+from streams.dead_letters import DeadLetter
+from streams.errors import Refused
+from streams.read import records
+from streams.settings import Settings
+from streams.write import EventWriter, producer
+
+
+def listed(settings: Settings) -> list[DeadLetter]:
+    """Return the refused records, oldest first, each once: a replay may bury the same record again."""
+    found: dict[tuple[str, int, int], DeadLetter] = {}
+    for record in records(settings, "dead-letters"):
+        letter = dead_letters.decode(record.value)
+        found.setdefault((letter.topic, letter.partition, letter.offset), letter)
+    return sorted(found.values(), key=lambda letter: (letter.at, letter.topic, letter.offset))
+
+
+def resend(settings: Settings) -> dict[str, Any]:
+    """Send again the good events of refused batches, under their own users' partitions, and mended items and profiles.
+
+    Event ids make it safe to repeat: within a user's 64 most recent ids an event counts once.
+    """
+    now = int(time.time() * 1000)
+    sent = still = 0
+    with producer(settings) as to:
+        writer = EventWriter(settings, to)
+        for letter in listed(settings):
+            try:
+                if letter.topic == settings.topic("events"):
+                    good, bad = events.salvage(letter.value or b"", now)
+                    writer.write(good)
+                    sent, still = sent + len(good), still + len(bad)
+                else:
+                    _check(settings, letter)
+                    to.send(letter.topic, key=letter.key, value=letter.value, partition=letter.partition)
+                    sent += 1
+            except Refused:
+                still += 1
+        writer.finish()
+    return {"sent": sent, "still_refused": still}
+
+
+def _check(settings: Settings, letter: DeadLetter) -> None:
+    decoders = {settings.topic("items"): items.decode, settings.topic("profiles"): profiles.decode}
+    if letter.topic not in decoders or not letter.key:
+        raise Refused(f"records of {letter.topic} cannot be sent again")
+    decoders[letter.topic](letter.value or b"")

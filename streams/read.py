@@ -1,0 +1,34 @@
+"""Read a topic from outside: every record from its beginning to the end it has now, with kafka-python."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+
+from streams.errors import TopologyError
+from streams.settings import Settings
+
+QUIET_MS = 1_500  # without a record for so long a topic has ended, for a broker whose end offsets lag
+
+
+def records(settings: Settings, topic: str, quiet_ms: int = QUIET_MS) -> Iterator[Any]:
+    """Yield the records of a topic (named as in the topology), partition by partition in order.
+
+    Raises TopologyError when the topic does not exist.
+    """
+    name = settings.topic(topic)
+    consumer = KafkaConsumer(
+        **settings.client(),
+        enable_auto_commit=False,
+        consumer_timeout_ms=quiet_ms,
+        fetch_max_bytes=16 << 20,
+        max_partition_fetch_bytes=4 << 20,
+    )
+    with contextlib.closing(consumer):
+        numbers = consumer.partitions_for_topic(name)
+        if not numbers:
+            raise TopologyError(f"topic {name!r} is missing: run `refold topics create`")
+        consumer.assign([TopicPartition(name, number) for number in sorted(numbers)])
+        consumer.seek_to_beginning()
+        yield from consumer
