@@ -1,0 +1,85 @@
+"""The application, composed: the only place that knows every part; nothing happens at import."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from api import problems
+from api.admission import Admission
+from api.ingest import Ingest
+from api.kafka_producer import KafkaProducer
+from api.keys import Keys
+from api.metrics import Metrics
+from api.operations import EscapedPaths, Operation, routes
+from api.ports import Engine, Replica
+from api.producer import Producer
+from api.routes import events, health, items, pages, recommend, users
+from api.services import Services, wall_clock
+from api.slates import SlateLog
+from streams.settings import Settings
+
+log = logging.getLogger("refold.api")
+RECOMMENDING = 64  # at once; each works for milliseconds without pause, so more would only wait
+INGESTING = 128  # at once; each waits for Kafka and holds a body of at most 1 MiB
+
+
+def operations(services: Services) -> list[Operation]:
+    """Return every operation; the most asked first, since routes are tried in order."""
+    parts = (recommend, events, users, items, health)
+    found = [operation for part in parts for operation in part.operations(services)]
+    return [*found, *pages.operations(found)]
+
+
+def create_app(
+    settings: Settings,
+    *,
+    replica: Replica | None = None,
+    engine: Engine | None = None,
+    producer: Producer | None = None,
+    slate_producer: Producer | None = None,
+    now: Callable[[], int] = wall_clock,
+) -> Starlette:
+    """Return the API as an ASGI application; what is not handed in is built from the settings.
+
+    Events and slates have a connection each: a burst of slates must not stand in an event's way.
+    """
+    metrics, keys = Metrics(), Keys(settings.api_keys)
+    producer = producer or KafkaProducer(settings)
+    slate_producer = slate_producer or KafkaProducer(settings)
+    if replica is None or engine is None:
+        raise NotImplementedError
+    slates = SlateLog(slate_producer, engine.slate, settings, metrics)
+    services = Services(
+        settings=settings,
+        replica=replica,
+        engine=engine,
+        producer=producer,
+        ingest=Ingest(producer, settings),
+        slates=slates,
+        metrics=metrics,
+        recommending=Admission("recommend", RECOMMENDING, metrics),
+        ingesting=Admission("ingest", INGESTING, metrics),
+        now=now,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            for part in (producer, slate_producer, slates):
+                await part.start()
+                stack.push_async_callback(part.stop)
+            yield
+
+    app = Starlette(
+        routes=routes(operations(services), keys, metrics),
+        middleware=[Middleware(EscapedPaths)],
+        exception_handlers={HTTPException: problems.handler, Exception: problems.handler},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # an unknown path is an error, not a riddle
+    app.state.services = services
+    return app

@@ -1,0 +1,90 @@
+"""Health and figures: is the process alive, is it worth asking, and how does it do."""
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from api.calls import Call
+from api.operations import Operation
+from api.problems import Problem
+from api.replies import Reply, as_json
+from api.services import Services
+
+
+class Live(msgspec.Struct):
+    """The process answers."""
+
+    live: bool
+
+
+class Health(msgspec.Struct):
+    """How fresh the answers are, and whether events can be written; without `kafka` reading goes on, so it
+    does not touch `ready`.
+    """
+
+    ready: bool
+    lag: int
+    staleness_ms: float
+    kafka: bool
+    missing: list[str]
+
+
+def health(services: Services) -> Health:
+    """Return how the process stands; `missing` says what it is not ready for."""
+    replica, connected = services.replica, services.producer.connected
+    missing = (
+        [] if replica.ready else [f"the replica has {replica.lag()} records of the changelogs still to read"]
+    )
+    return Health(replica.ready, replica.lag(), replica.staleness_ms(), connected, missing)
+
+
+def operations(services: Services) -> list[Operation]:
+    """Return the operations."""
+
+    async def live(_: Call) -> Reply:
+        return as_json(Live(live=True))
+
+    async def ready(_: Call) -> Reply:
+        now = health(services)
+        if not now.ready:
+            raise Problem(503, "not-ready", "; ".join(now.missing), **msgspec.to_builtins(now))
+        return as_json(now)
+
+    async def metrics(_: Call) -> Reply:
+        now, figures = health(services), services.metrics
+        figures.ready.set(now.ready)
+        figures.lag.set(now.lag)
+        figures.staleness.set(now.staleness_ms / 1000.0)
+        figures.kafka.set(now.kafka)
+        return Reply(200, figures.expose(), CONTENT_TYPE_LATEST.encode())
+
+    return [
+        Operation(
+            method="GET",
+            path="/health/live",
+            name="live",
+            scope="open",
+            handler=live,
+            answers={200: Live},
+            summary="The process answers: restart it when it does not.",
+        ),
+        Operation(
+            method="GET",
+            path="/health/ready",
+            name="ready",
+            scope="open",
+            handler=ready,
+            answers={200: Health},
+            problems=(503,),
+            summary="The replica has caught up: send requests here.",
+        ),
+        Operation(
+            method="GET",
+            path="/metrics",
+            name="metrics",
+            scope="read",
+            handler=metrics,
+            answers={200: str},
+            media="text/plain",
+            summary="Figures as Prometheus reads them.",
+        ),
+    ]

@@ -1,0 +1,34 @@
+"""Services: what the routes work with, composed in api/app.py and handed to each of them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from api.admission import Admission
+from api.ingest import Ingest
+from api.metrics import Metrics
+from api.ports import Engine, Replica
+from api.producer import Producer
+from api.slates import SlateLog
+from streams.settings import Settings
+
+
+def wall_clock() -> int:
+    """Return the time in ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything an endpoint may ask."""
+
+    settings: Settings
+    replica: Replica
+    engine: Engine
+    producer: Producer
+    ingest: Ingest
+    slates: SlateLog
+    metrics: Metrics
+    recommending: Admission
+    ingesting: Admission
+    now: Callable[[], int] = wall_clock
