@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.items import CHOICES, LANDMARK, VALUE, WINDOWS, ItemRow, growth
-from models.users import seen_hash
+from models.decay import LANDMARK, growth
+from models.items import CHOICES, VALUE, WINDOWS, ItemRow
+from models.users import HALF_LIFE, seen_hash
 
 CATEGORIES = 4  # of an item, used in ranking
 NEIGHBOURS = 32  # related items kept per item, best first
@@ -25,10 +26,10 @@ Slots = npt.NDArray[np.int64]
 class Columns:
     """The items of a replica, column by column; `capacity` doubles when it is reached.
 
-    Times are float64 ms since 1970; `related` holds slots (-1 for none) with `related_weight` beside it;
-    `context` is the mean vector users arrived with (float16), `mass` its weight. `tiles`, `choices` and `values`
-    hold the windows of models.items: tile number, and the sums of (this tile, the tile before), shape
-    (slot, window, 2). `hour`, `day`, `week` (choices in the last of each) and `trend` come from api/trends.py.
+    Times are float64 ms since 1970; `related` holds slots (-1 for none), beside `related_weight`. `context`
+    is the mean vector users arrived with (float16), `mass` its weight. `tiles`, `choices` and `values` hold
+    windows of models.items: tile number, and sums of (this tile, the tile before), shape (slot, window, 2).
+    `hour`, `day`, `week` (choices in the last of each) and `trend` come from api/trends.py.
     """
 
     def __init__(self, dimensions: int, capacity: int = 1024) -> None:
@@ -161,6 +162,12 @@ class Columns:
                     getattr(self, name)[slot] = fill
         return slot
 
+    def clear(self) -> None:
+        """Forget what all rows said; the slots stay."""
+        for name, (_, _, fill) in self._shape.items():
+            if name != "seen_hash":
+                getattr(self, name)[:] = fill
+
     def _list(self, slots: Slots, rows: Sequence[tuple[str, ItemRow]]) -> None:
         unlisted: dict[str, Any] = {"available": False}
         said = [unlisted if row.catalogue is None else row.catalogue for _, row in rows]
@@ -184,7 +191,7 @@ class Columns:
             if row.related:
                 # Ties keep the row's own order, which is the same wherever the row is read.
                 best = sorted(row.related.items(), key=itemgetter(1), reverse=True)[:NEIGHBOURS]
-                scale = growth(row.last_at or LANDMARK)
+                scale = growth(row.last_at or LANDMARK, HALF_LIFE)
                 related[n, : len(best)] = [self.slot(other) for other, _ in best]
                 weights[n, : len(best)] = [weight / scale for _, weight in best]
         return related, weights

@@ -1,9 +1,9 @@
 """The space: where items stand so that the nearest to a user's last choices are the likeliest next ones.
 
-A row holds the sum of the vectors users arrived with (models/vectors.py), which frequent items dominate. The
-space takes the mean away, half-whitens what is left (covariance^-1/4, measured best between raw and white), and
-adds a share of the item's own sign vector, so that an item is near both to those chosen by the same people and
-to those chosen just before it.
+A row holds the sum of the vectors users arrived with (models/vectors.py), which frequent items dominate.
+The space takes the mean away, half-whitens what is left (covariance^-1/4, measured best between raw and
+white), and adds a share of the item's own sign vector, so that an item is near both to those chosen by the
+same people and to those chosen just before it.
 """
 
 from dataclasses import dataclass, field

@@ -1,0 +1,205 @@
+"""The follower: reads changelogs from where its sink stands, through every absence of the broker."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams.errors import RefoldError, SettingsError, TopologyError, Unavailable
+from streams.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+POLL_MS = 250
+POLL_RECORDS = 500
+SILENT_SECONDS = 10.0  # without an answer until the connection is made anew
+RETRY_SECONDS = (0.2, 5.0)
+
+Place = tuple[str, int]  # table, partition
+
+
+class Record(Protocol):
+    """A record of a changelog: a row, or None for a deleted one."""
+
+    @property
+    def offset(self) -> int:
+        """Where it stands in its partition."""
+        ...
+
+    @property
+    def key(self) -> bytes | None:
+        """The key of the row."""
+        ...
+
+    @property
+    def value(self) -> bytes | None:
+        """The bytes of the row."""
+        ...
+
+
+class Sink(Protocol):
+    """Who takes the records over."""
+
+    def resume(self, spans: Mapping[Place, tuple[int, int]]) -> Mapping[Place, int]:
+        """Return the next offset wanted of every partition, each within its span (begin, end)."""
+        ...
+
+    async def take(self, table: str, partition: int, records: Sequence[Record]) -> None:
+        """Take over records in order; raises StateError when they cannot be kept."""
+        ...
+
+
+def followed(settings: Settings) -> list[int]:
+    """Return the partitions to follow; raises SettingsError.
+
+    >>> followed(Settings(partitions=8, api_partitions="0-2,7"))
+    [0, 1, 2, 7]
+    """
+    chosen: set[int] = set()
+    for part in filter(None, settings.api_partitions.replace(" ", "").split(",")):
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal():
+            raise SettingsError(f"REFOLD_API_PARTITIONS={settings.api_partitions!r} is not like 0-3,7")
+        chosen.update(range(int(first), int(last or first) + 1))
+    if any(partition >= settings.partitions for partition in chosen):
+        raise SettingsError(
+            f"REFOLD_API_PARTITIONS={settings.api_partitions!r}: there are {settings.partitions}"
+        )
+    return sorted(chosen) or list(range(settings.partitions))
+
+
+class Follower:
+    """Follows the changelogs of some tables without a consumer group: the sink alone knows the offsets.
+
+    `ready` turns true once everything is read that the logs held when it connected.
+    """
+
+    def __init__(self, settings: Settings, tables: Sequence[str], sink: Sink) -> None:
+        self.ready = False
+        self.trouble = "not started"  # why nothing is being read; empty while it is
+        self._settings = settings
+        self._table_of = {settings.changelog(table): table for table in tables}
+        self._places = [TopicPartition(topic, n) for topic in self._table_of for n in followed(settings)]
+        self._sink = sink
+        self._next: dict[Any, int] = {}
+        self._ends: dict[Any, int] = {}
+        self._goal: dict[Any, int] = {}
+        self._polled: dict[Any, int] = {}
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has answered lately."""
+        return not self.trouble and self._silence(max) < SILENT_SECONDS
+
+    def lag(self, table: str = "") -> int:
+        """Return how many records, of one table or all, are known of and not yet taken over."""
+        behind = (
+            max(0, end - self._next.get(place, 0))
+            for place, end in self._ends.items()
+            if not table or self._table_of[place.topic] == table
+        )
+        return sum(behind)
+
+    def staleness_ms(self) -> float:
+        """Return how long ago the partition longest unheard of was last read, in ms; infinite before that."""
+        return self._silence(min) * 1000.0
+
+    async def run(self) -> None:
+        """Follow until cancelled; what goes wrong with the broker or the sink is logged and tried again."""
+        pause = RETRY_SECONDS[0]
+        while True:
+            began = time.monotonic()
+            try:
+                await self._follow()
+            except (KafkaError, OSError, RefoldError) as error:
+                self._say(error)
+            except Exception as error:
+                # Unforeseen, so with its trace; serving what there is still beats ending.
+                logger.exception("the changelogs are not being read, trying again")
+                self._say(error)
+            if time.monotonic() - began > SILENT_SECONDS:
+                pause = RETRY_SECONDS[0]
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, RETRY_SECONDS[1])
+
+    def _say(self, error: Exception) -> None:
+        trouble = str(error) or type(error).__name__
+        if trouble != self.trouble:
+            logger.warning("the changelogs are not being read, trying again: %s", trouble)
+        self.trouble = trouble
+
+    async def _follow(self) -> None:
+        consumer = self._consumer()
+        try:
+            await consumer.start()
+            await self._connect(consumer)
+            self.trouble = ""
+            logger.info("following %d partitions of %s", len(self._places), ", ".join(self._table_of))
+            since = time.time()
+            while True:
+                await self._poll(consumer)
+                if min(self._silence(max), time.time() - since) > SILENT_SECONDS:
+                    raise Unavailable(f"no answer from {self._settings.kafka} for {SILENT_SECONDS:.0f} s")
+        finally:
+            await consumer.stop()
+
+    async def _connect(self, consumer: Any) -> None:
+        known = await consumer.topics()
+        for topic in self._table_of:
+            if topic not in known:
+                raise Unavailable(f"topic {topic!r} is missing: run `refold topics create`")
+            if (found := len(consumer.partitions_for_topic(topic))) != self._settings.partitions:
+                raise TopologyError(
+                    f"topic {topic!r} has {found} partitions, expected {self._settings.partitions}"
+                )
+        begins = await consumer.beginning_offsets(self._places)
+        ends = await consumer.end_offsets(self._places)
+        spans = {self._place(tp): (begins[tp], ends[tp]) for tp in self._places}
+        wanted = self._sink.resume(spans)
+        starts = {tp: wanted[self._place(tp)] for tp in self._places}
+        if any(start < self._next.get(tp, 0) for tp, start in starts.items()):
+            self.ready = False  # something was wiped
+        self._next = starts
+        self._ends = dict(ends)
+        self._goal = dict(ends)
+        consumer.assign(self._places)
+        for tp, offset in starts.items():
+            consumer.seek(tp, offset)
+
+    async def _poll(self, consumer: Any) -> None:
+        polled = await consumer.getmany(timeout_ms=POLL_MS)
+        for tp, records in polled.items():
+            await self._sink.take(self._table_of[tp.topic], tp.partition, records)
+        for tp in self._places:
+            # The consumer's own position also passes offsets that compaction has emptied.
+            self._next[tp] = await consumer.position(tp)
+            self._ends[tp] = max(consumer.highwater(tp) or 0, self._ends[tp])
+            if (stamp := consumer.last_poll_timestamp(tp)) is not None:
+                self._polled[tp] = stamp
+        if not self.ready:
+            self.ready = all(self._next[tp] >= end for tp, end in self._goal.items())
+
+    def _silence(self, of: Any) -> float:
+        if len(self._polled) < len(self._places):
+            return float("inf")
+        return float(time.time() - of(self._polled.values()) / 1000.0)
+
+    def _place(self, tp: Any) -> Place:
+        return self._table_of[tp.topic], tp.partition
+
+    def _consumer(self) -> AIOKafkaConsumer:
+        client = self._settings.client()
+        return AIOKafkaConsumer(
+            **client,
+            client_id=f"refold-{self._settings.api_name}",
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",  # the sink decides where to read on, never the client
+            fetch_max_wait_ms=POLL_MS,
+            max_partition_fetch_bytes=2 << 20,
+            max_poll_records=POLL_RECORDS,
+        )

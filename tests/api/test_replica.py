@@ -1,0 +1,387 @@
+"""The replica without a broker: records go in by hand, and what comes out is what their rows say."""
+
+import asyncio
+import time
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from api.columns import CATEGORIES, NEIGHBOURS, Columns
+from api.follower import followed
+from api.replica import Replica
+from api.rows import AWAY_MS, Rows
+from api.tables import CHUNKS
+from models import popular
+from models.decay import DAY, current, growth
+from models.items import CHOICES, VALUE, WINDOWS, ItemRow, list_item
+from models.marks import source
+from models.popular import Popular, choose
+from models.users import HALF_LIFE, User
+from streams.errors import SettingsError, StateError
+from streams.items import Item
+from streams.settings import Settings
+from streams.touches import origin_of
+
+NOW = 1_700_000_000_000
+D = 16
+
+
+class Said(NamedTuple):
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+def records(rows, first=0):
+    return [Said(n, key.encode(), row) for n, (key, row) in enumerate(rows, first)]
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(data=tmp_path, partitions=4, dimensions=D)
+
+
+@pytest.fixture
+def replica(settings):
+    replica = opened(settings)
+    yield replica
+    replica.close()
+
+
+def opened(settings):
+    replica = Replica(settings)
+    asyncio.run(replica.load())
+    return replica
+
+
+def an_item(seed, choices=5, *, listed=True):
+    rng = np.random.default_rng(seed)
+    item = ItemRow()
+    if listed:
+        names = tuple(f"c{n}" for n in rng.integers(0, 9, rng.integers(0, 7)))
+        list_item(item, Item(categories=names, published_at=NOW, available=bool(seed % 3), boost=1.5))
+    if choices:
+        item.first_at, item.last_at, item.chosen = NOW, NOW + int(rng.integers(DAY)), choices
+        item.examined, item.answered = float(rng.exponential(9)), int(rng.integers(choices + 1))
+        item.windows = [[NOW // span, *rng.integers(0, 9, 6).tolist()] for span in WINDOWS]
+        others = rng.choice(90, min(90, 4 * choices), replace=False)
+        item.related = {f"i{n}": growth(item.last_at, HALF_LIFE) * float(rng.exponential()) for n in others}
+        item.context, item.mass = rng.normal(size=D).astype(np.float32), float(rng.exponential() + 0.1)
+    return item
+
+
+def a_user(trail, offset=0):
+    return User(marks={source(0, 0, 1): origin_of(offset, 3)}, trail=trail)
+
+
+def popular_row(choices):
+    row = Popular()
+    for item, weight, at in choices:
+        choose(row, item, weight * growth(at, popular.HALF_LIFE))
+    return row
+
+
+def check_column(columns, slot, row):
+    """Assert that a slot says what its row says."""
+    said = row.catalogue or {"available": False}
+    assert columns.listed[slot] == (row.catalogue is not None)
+    assert columns.available[slot] == said.get("available", True)
+    assert columns.boost[slot] == np.float32(said.get("boost", 1.0))
+    names = [columns.category_names[code] for code in columns.categories[slot] if code >= 0]
+    assert names == list(said.get("categories", ()))[:CATEGORIES]
+    for field in ("published_at", "first_at", "last_at"):
+        expected = said.get(field) if field == "published_at" else getattr(row, field)
+        assert np.array_equal(getattr(columns, field)[slot], expected or np.nan, equal_nan=True)
+    assert columns.chosen[slot] == row.chosen
+    assert columns.examined[slot] == np.float32(row.examined)
+    assert 0 < columns.ctr[slot] < 1 or row.answered
+    for n, window in enumerate(row.windows):
+        assert columns.tiles[slot, n] == window[0]
+        assert columns.choices[slot, n].tolist() == [window[1 + CHOICES], window[4 + CHOICES]]
+        assert columns.values[slot, n].tolist() == [window[1 + VALUE], window[4 + VALUE]]
+    related = {columns.ids[other]: weight for other, weight in neighbours(columns, slot)}
+    best = sorted(row.related.values(), reverse=True)[:NEIGHBOURS]
+    scale = growth(row.last_at, HALF_LIFE) if row.last_at else 1.0
+    assert np.allclose(list(related.values()), np.array(best) / scale)
+    assert all(np.isclose(row.related[other] / scale, weight) for other, weight in related.items())
+    if row.mass:
+        assert np.allclose(columns.context[slot], row.context / row.mass, rtol=1e-3, atol=1e-3)
+    else:
+        assert not columns.context[slot].any()
+
+
+def neighbours(columns, slot):
+    pairs = zip(columns.related[slot], columns.related_weight[slot], strict=True)
+    return [(other, weight) for other, weight in pairs if other >= 0]
+
+
+row_of_an_item = st.builds(an_item, st.integers(0, 50), st.integers(0, 20), listed=st.booleans())
+
+
+@hypothesis_settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | row_of_an_item), max_size=12), st.integers(1, 5)
+)
+def test_columns_equal_the_last_rows_however_they_came(history, size):
+    columns, last = Columns(D, capacity=1), {}
+    for first in range(0, len(history), size):
+        changed = dict(history[first : first + size])
+        columns.put_all([(item, row) for item, row in changed.items() if row is not None])
+        for item in (item for item, row in changed.items() if row is None):
+            columns.drop(item)
+        last |= changed
+    for item, row in last.items():
+        if item in columns.slot_of:
+            check_column(columns, columns.slot_of[item], row or ItemRow())
+
+
+def test_what_was_applied_is_read(replica):
+    changed = []
+    replica.on_user_change.append(changed.append)
+    item = an_item(1)
+    replica.apply("items", 0, records([("i1", item.row()), ("i2", an_item(2).row())]))
+    replica.apply("users", 1, records([("u1", a_user(["i1"]).row())]))
+    assert replica.user("u1").trail == ["i1"]
+    assert replica.user("u1") is replica.user("u1")
+    assert replica.user("nobody") is None
+    assert replica.item("i1").row() == item.row()
+    check_column(replica.columns, replica.columns.slot_of["i1"], item)
+    replica.apply("users", 1, records([("u1", a_user(["i2"]).row()), ("u1", a_user(["i3"]).row())], 1))
+    assert replica.user("u1").trail == ["i3"]
+    replica.apply("users", 1, records([("u1", None)], 3))
+    assert replica.user("u1") is None
+    assert changed == ["u1"] * 3
+    assert replica.offsets == {"users": {1: 3}, "items": {0: 1}, "popular": {}}
+
+
+def test_a_deleted_item_is_forgotten_but_keeps_its_slot(replica):
+    replica.apply("items", 0, records([("i1", an_item(1).row())]))
+    slot, told = replica.columns.slot_of["i1"], []
+    replica.on_item_change.append(lambda slots: told.extend(slots.tolist()))
+    replica.apply("items", 0, records([("i1", None), ("never", None)], 1))
+    assert replica.item("i1") is None
+    check_column(replica.columns, slot, ItemRow())
+    assert replica.columns.slot_of["i1"] == slot
+    assert told == [slot]
+
+
+def test_a_restart_goes_on_from_the_disk(settings):
+    first = opened(settings)
+    rows = {f"i{n}": an_item(n) for n in range(3 * CHUNKS["items"] // 2)}
+    first.apply("items", 2, records([(item, row.row()) for item, row in rows.items()], 5))
+    first.apply("users", 1, records([("u", a_user(["i1"]).row())]))
+    first.apply("popular", 3, records([("all", popular_row([("i7", 2.0, NOW)]).row())]))
+    first.close()
+    second = opened(settings)
+    for item, row in rows.items():
+        check_column(second.columns, second.columns.slot_of[item], row)
+    assert second.user("u").trail == ["i1"]
+    assert second.contexts() == ["all"]
+    assert second.popular("all", NOW)[0].tolist() == [second.columns.slot_of["i7"]]
+    assert second.offsets == first.offsets
+    spans = {(table, n): (0, 1000) for table in ("users", "items", "popular") for n in range(4)}
+    wanted = second.resume(spans)
+    assert wanted["items", 2] == 5 + len(rows)
+    assert (wanted["users", 1], wanted["popular", 3], wanted["users", 0]) == (1, 1, 0)
+    second.close()
+
+
+@pytest.mark.parametrize(
+    ("span", "kept"), [((0, 10), True), ((3, 4), True), ((0, 3), False), ((5, 9), False)]
+)
+def test_an_offset_outside_the_changelog_wipes_its_table_only(replica, caplog, span, kept):
+    replica.apply("items", 0, records([("i1", an_item(1).row())], 3))
+    replica.apply("users", 0, records([("u", a_user([]).row())], 3))
+    spans = {(table, n): (0, 9) for table in ("users", "items", "popular") for n in range(4)}
+    wanted = replica.resume(spans | {("items", 0): span})
+    assert (replica.item("i1") is not None) == kept
+    assert replica.columns.listed.any() == kept
+    assert replica.user("u") is not None
+    assert wanted["items", 0] == (4 if kept else span[0])
+    assert wanted["users", 0] == 4
+    assert ("wiped and read again: partition 0 was read up to 3" in caplog.text) != kept
+
+
+@pytest.mark.parametrize("change", [{"epoch": 1}, {"namespace": "other"}, {"api_partitions": "0-2"}])
+def test_rows_of_another_meaning_are_wiped(settings, change, caplog):
+    first = opened(settings)
+    first.apply("users", 0, records([("u", a_user([]).row())]))
+    first.close()
+    values = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+    second = opened(Settings(**(values | change)))
+    assert second.user("u") is None
+    assert second.offsets["users"] == {}
+    assert "expected" in caplog.text
+    second.close()
+
+
+def test_a_table_that_missed_deletions_is_wiped(tmp_path):
+    rows = Rows(tmp_path / "t.db", "x")
+    rows.put(0, {b"k": b"v"}, 7)
+    now = int(time.time() * 1000)
+    assert not rows.distrusted({0: (0, 8)}, now)
+    assert "deletions" in rows.distrusted({0: (0, 8)}, now + AWAY_MS + 60_000)
+    rows.mark_fresh(now + AWAY_MS)
+    assert not rows.distrusted({0: (0, 8)}, now + AWAY_MS + 60_000)
+    rows.close()
+
+
+def test_two_processes_of_one_name_are_told(replica, settings):
+    with pytest.raises(StateError, match="REFOLD_API_NAME"):
+        opened(settings)
+
+
+@pytest.mark.parametrize("name", ["CURRENT", "MANIFEST"])
+def test_a_disk_that_cannot_be_opened_is_wiped(settings, tmp_path, name, caplog):
+    first = opened(settings)
+    first.apply("items", 0, records([("i1", an_item(1).row())]))
+    first.close()
+    for path in (tmp_path / "api-0" / "items.db").glob(name + "*"):
+        path.write_bytes(b"garbage" * 10)
+    second = opened(settings)
+    assert second.item("i1") is None
+    assert second.offsets["items"] == {}
+    assert "broken" in caplog.text
+    second.close()
+
+
+@pytest.mark.parametrize("part", [0, 0.5])
+def test_a_row_that_cannot_be_read_leads_to_a_wipe_and_never_to_an_error(settings, tmp_path, part):
+    first = opened(settings)
+    many = [(f"i{n}", an_item(n).row()) for n in range(200)]
+    first.apply("items", 0, records(many))
+    first.close()
+    opened(settings).close()  # moves the rows from the log into a table file
+    for path in (tmp_path / "api-0" / "items.db").glob("*.sst"):
+        data = bytearray(path.read_bytes())
+        first = int(part * len(data))
+        data[first : first + 4000] = b"x" * 4000
+        path.write_bytes(data)
+    second = opened(settings)
+    lost = [item for item, _ in many if second.item(item) is None]
+    assert lost
+    if part:
+        with pytest.raises(StateError, match="cannot be read"):
+            asyncio.run(second.take("items", 0, records(many, 200)))
+    spans = {(table, n): (0, 500) for table in ("users", "items", "popular") for n in range(4)}
+    assert second.resume(spans)["items", 0] == 0
+    asyncio.run(second.take("items", 0, records(many)))
+    assert all(second.item(item) is not None for item, _ in many)
+    second.close()
+
+
+def test_a_row_of_another_version_is_left_out_and_counted(replica, caplog):
+    good = an_item(1)
+    newer = bytearray(good.row())
+    newer[1] = 99  # the version, first of the fields
+    replica.apply("items", 0, records([("i1", good.row())]))
+    replica.apply("items", 0, records([("i1", bytes(newer)), ("i2", an_item(2).row())], 1))
+    replica.apply("users", 0, records([("u", b"\x91\x63")]))
+    assert replica.user("u") is None
+    assert replica.refused == {"items": 1, "users": 1}
+    assert "version 99" in caplog.text
+    check_column(replica.columns, replica.columns.slot_of["i1"], good)
+    assert replica.columns.listed[replica.columns.slot_of["i2"]]
+
+
+counts = st.lists(
+    st.tuples(st.integers(0, 8), st.floats(0.5, 9.0), st.integers(0, 20)).map(
+        lambda t: (f"i{t[0]}", t[1], NOW + t[2] * DAY)
+    ),
+    max_size=30,
+)
+
+
+@hypothesis_settings(deadline=None, max_examples=40)
+@given(counts, counts)
+def test_popular_is_the_decayed_sum_over_partitions(tmp_path_factory, mine, others):
+    replica = opened(Settings(data=tmp_path_factory.mktemp("r"), partitions=2, dimensions=D))
+    theirs = [(f"j{item}", weight, at) for item, weight, at in others]
+    for partition, said in enumerate((mine, theirs)):
+        replica.apply("popular", partition, records([("all", popular_row(said).row())]))
+    now = NOW + 21 * DAY
+    expected = {
+        item: current(total, now, popular.HALF_LIFE)
+        for said in (mine, theirs)
+        for item, total in popular_row(said).items.items()
+    }
+    slots, values = replica.popular("all", now)
+    found = dict(zip([replica.columns.ids[slot] for slot in slots], values.tolist(), strict=True))
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert values.tolist() == sorted(values.tolist(), reverse=True)
+    replica.close()
+
+
+def test_popular_lists_change_with_their_rows(replica):
+    assert replica.popular("all", NOW)[0].tolist() == []
+    replica.apply("popular", 0, records([("all", popular_row([("a", 1.0, NOW)]).row())]))
+    replica.apply("popular", 1, records([("all", popular_row([("b", 2.0, NOW)]).row())]))
+    slot_of = replica.columns.slot_of
+    assert replica.popular("all", NOW)[0].tolist() == [slot_of["b"], slot_of["a"]]
+    replica.apply("popular", 0, records([("all", popular_row([("a", 5.0, NOW)]).row())], 1))
+    slots, values = replica.popular("all", NOW + popular.HALF_LIFE)
+    assert (slots[0], values.tolist()) == (slot_of["a"], pytest.approx([2.5, 1.0]))
+    assert np.isfinite(replica.popular("all", 0)[1]).all()
+    replica.apply("popular", 0, records([("all", None)], 2))
+    assert replica.popular("all", NOW)[0].tolist() == [slot_of["b"]]
+    assert replica.contexts() == ["all"]
+    replica.apply("popular", 1, records([("all", None)], 1))
+    assert replica.contexts() == []
+
+
+def test_the_offset_of_a_user_is_that_of_the_newest_epoch_of_events(replica):
+    user = User(
+        marks={source(0, 0, 1): origin_of(500, 0), source(0, 1, 1): origin_of(7, 2), source(1, 1, 1): 9}
+    )
+    assert replica.user_offset(user) == 7
+    assert replica.user_offset(User()) == -1
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "1-x", "3-9", "1,,a"])
+def test_impossible_partitions_are_refused(value):
+    with pytest.raises(SettingsError, match="REFOLD_API_PARTITIONS"):
+        followed(Settings(partitions=4, api_partitions=value))
+
+
+def test_the_loop_turns_while_much_is_taken_over(replica):
+    many = records([(f"i{n}", an_item(n % 50, 20).row()) for n in range(2000)])
+    turns = []
+
+    async def tick():
+        while True:
+            turns.append(time.perf_counter())
+            await asyncio.sleep(0)
+
+    async def main():
+        ticking = asyncio.create_task(tick())
+        await replica.take("items", 0, many)
+        ticking.cancel()
+
+    asyncio.run(main())
+    waits = np.diff(turns)
+    assert len(waits) >= 2000 // CHUNKS["items"]
+    assert np.median(waits[waits > 1e-4]) < 0.01  # 2 ms on a free core
+
+
+def test_it_starts_and_answers_without_a_broker(settings):
+    first = opened(settings)
+    first.apply("users", 0, records([("u", a_user(["i"]).row())]))
+    first.close()
+
+    async def main():
+        replica = Replica(Settings(data=settings.data, partitions=4, dimensions=D, kafka="127.0.0.1:1"))
+        await replica.start()
+        await asyncio.sleep(0.3)
+        assert replica.user("u").trail == ["i"]
+        assert not replica.ready
+        assert not replica.connected
+        assert replica.trouble
+        assert replica.lag() == 0
+        assert 0 <= replica.staleness_ms() < 60_000
+        await replica.stop()
+
+    asyncio.run(main())
