@@ -8,11 +8,15 @@ import numpy as np
 from api.answers import Request
 from api.columns import Columns
 from api.state import State
-from models.decay import decayed
-from models.features import FADING, SESSION, Asker, Sparse, shares
-from models.users import HALF_LIFE, User, react
+from models.decay import current
+from models.features import NONE, Asker, Sparse
+from models.gather import FADING, covisits, shares
+from models.places import Places
+from models.users import HALF_LIFE, User, contexts, react
 
+SESSION = 5  # last items whose categories say what the user is after right now
 OWN = 2  # of the user's categories, whose popular items are candidates
+LONGEST = 300  # items of a popular list that are looked at
 
 
 def who(state: State, request: Request, weights: Mapping[str, float]) -> User | None:
@@ -27,34 +31,44 @@ def who(state: State, request: Request, weights: Mapping[str, float]) -> User | 
     columns = state.columns
     for event in request.session:
         slot = columns.slot_of.get(event.item_id or "")
-        if slot is not None and not event.categories:
-            held = [columns.category_names[code] for code in columns.categories[slot].tolist() if code >= 0]
-            event = msgspec.structs.replace(event, categories=tuple(held))  # noqa: PLW2901 - as POST /v1/events does
+        if slot is not None and not event.categories:  # completed as POST /v1/events does
+            held = (columns.category_names[code] for code in columns.categories[slot].tolist() if code >= 0)
+            event = msgspec.structs.replace(event, categories=tuple(held))  # noqa: PLW2901
         react(user, event, 0, weights, columns.dimensions)
     return user
 
 
-def asker_of(state: State, user: User | None, request: Request, contexts: list[Sparse]) -> Asker:
-    """Return the asker that features and candidates are computed from."""
+def popular_here(state: State, request: Request) -> list[Sparse]:
+    """Return what is popular where the list will stand: in its categories, the country, the surface, anywhere."""
+    keys = contexts(request.surface, request.categories, request.context.get("country"))
+    return [popular_in(state, key, request.at) for key in reversed(keys)]
+
+
+def popular_in(state: State, context: str, now: int) -> Sparse:
+    """Return the head of a popular list."""
+    slots, values = state.tables.popular(context, now)
+    return slots[:LONGEST], values[:LONGEST]
+
+
+def asker_of(state: State, user: User | None, request: Request, here: list[Sparse], places: Places) -> Asker:
+    """Return the asker that features and candidates are computed from; `places` is scratch memory."""
     columns, now = state.columns, float(request.at)
-    asker = Asker(now, in_context=_widest(contexts))
+    asker = Asker(now, in_context=_best_of(here, places))
     if user is None:
         return asker
     asker.recent = columns.slots(user.trail)
+    asker.related = covisits(asker.recent, columns, places)
+    asker.follows = covisits(asker.recent[:1], columns, places)
     asker.seen = np.frombuffer(bytes(user.seen), dtype="<u4")
     asker.events = sum(user.totals.values())
     known = columns.category_code
     asker.affinity = shares(
-        [(known[name], decayed(value, at, now, HALF_LIFE)) for name, (value, at) in user.affinity.items() if name in known]
+        (known[name], current(total, now, HALF_LIFE))
+        for name, total in user.affinity.items()
+        if name in known
     )
-    asker.session = shares(
-        [
-            (code, FADING**k)
-            for k, row in enumerate(columns.categories[asker.recent[:SESSION]].tolist())
-            for code in row
-            if code >= 0
-        ]
-    )
+    rows = columns.categories[asker.recent[:SESSION]].tolist()
+    asker.session = shares((code, FADING**k) for k, row in enumerate(rows) for code in row if code >= 0)
     _remember(asker, user, columns)
     return asker
 
@@ -62,30 +76,30 @@ def asker_of(state: State, user: User | None, request: Request, contexts: list[S
 def favourites(asker: Asker, columns: Columns) -> list[str]:
     """Return the names of the categories the asker likes best."""
     held, liked = asker.affinity
-    return [columns.category_names[held[n]] for n in np.argsort(-liked, kind="stable")[:OWN] if liked[n] > 0]
+    order = np.argsort(-liked, kind="stable")[:OWN]
+    return [columns.category_names[code] for code in held[order[liked[order] > 0]].tolist()]
 
 
 def _remember(asker: Asker, user: User, columns: Columns) -> None:
-    times: dict[int, float] = {}
+    """Take in what was chosen before; the last of several times is the one that is kept."""
+    times: dict[int, int] = {}
     last: dict[int, float] = {}
     for item, _, at, weight in user.history:
         slot = columns.slot_of.get(item) if weight > 0 else None
         if slot is not None:
-            times[slot] = times.get(slot, 0.0) + 1.0
-            last[slot] = max(last.get(slot, 0.0), at)
-    asker.history = np.array(list(times), dtype=np.int64)
-    asker.times = np.array(list(times.values()), dtype=np.float32)
-    asker.last = np.array(list(last.values()), dtype=np.float64)
+            times[slot] = times.get(slot, 0) + 1
+            last[slot] = at
+    asker.history = np.fromiter(times, dtype=np.int64, count=len(times))
+    asker.times = np.fromiter(times.values(), dtype=np.float32, count=len(times))
+    asker.last = np.fromiter(last.values(), dtype=np.float64, count=len(last))
 
 
-def _widest(contexts: list[Sparse]) -> Sparse:
-    """Return each slot's best standing in any of the contexts, as a share of that context's first item."""
-    slots = [held for held, _ in contexts if len(held)]
-    if not slots:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-    values = np.concatenate([value / max(float(value[0]), 1e-9) for _, value in contexts if len(value)])
-    together = np.concatenate(slots)
+def _best_of(here: list[Sparse], places: Places) -> Sparse:
+    """Return each slot's best standing in any of the lists, as a share of that list's first item."""
+    lists = [(slots, values / max(float(values[0]), 1e-9)) for slots, values in here if len(slots)]
+    if len(lists) < 2:
+        return lists[0] if lists else NONE
+    slots, values = (np.concatenate(parts) for parts in zip(*lists, strict=True))
     order = np.argsort(-values, kind="stable")
-    _, first = np.unique(together[order], return_index=True)
-    chosen = order[np.sort(first)]
-    return together[chosen], values[chosen].astype(np.float32)
+    order = order[places.take(slots[order])]
+    return slots[order], values[order]

@@ -11,7 +11,10 @@ PER_USER = 8
 
 
 class Entry(NamedTuple):
-    """One answer: `tail` is its JSON after the request id; `until` in the engine's seconds."""
+    """One answer: `tail` is its JSON after the request id; `until` in the engine's seconds.
+
+    `labels` are those under which it is counted.
+    """
 
     until: float
     answer: Answer
@@ -20,14 +23,14 @@ class Entry(NamedTuple):
 
 
 class Cache:
-    """Answers by user and key, bounded by users and by answers of one user; the longest unused user goes first."""
+    """Answers by user and key, bounded in users and in answers of one; the user unused longest goes first."""
 
     def __init__(self, users: int = USERS, per_user: int = PER_USER) -> None:
         self._most, self._per_user = users, per_user
         self._of: OrderedDict[str, dict[Hashable, Entry]] = OrderedDict()
 
     def get(self, user: str, key: Hashable, now: float, *, stale: bool = False) -> Entry | None:
-        """Return an answer that is still good; `stale` also takes one past its time, for want of a better one."""
+        """Return an answer that is still good, or, if `stale`, one past its time for want of a better one."""
         answers = self._of.get(user)
         entry = None if answers is None else answers.get(key)
         if entry is None or (entry.until <= now and not stale):

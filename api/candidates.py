@@ -1,4 +1,4 @@
-"""Candidates: about a thousand of all items, from several sources, each with its quota, its turn and its count.
+"""Candidates: about a thousand of all items, from several sources, each with its quota, its turn, its count.
 
 A source that is late or fails is left out and counted; the others still answer.
 """
@@ -11,28 +11,28 @@ import numpy as np
 import numpy.typing as npt
 
 from api.answers import Request
-from api.asker import favourites
+from api.asker import favourites, popular_in
 from api.columns import Slots
 from api.stages import Stopwatch
 from api.state import State, codes
-from models.features import Asker, Floats, Sparse, covisits
+from models.features import NONE, Asker, Floats, Sparse
 from models.places import Places
 from models.surfaces import Surface
-from models.users import contexts
 
 log = logging.getLogger(__name__)
 SOURCES = ("repeat", "related", "ann", "similar", "fresh", "popular", "trending", "backfill", "pin")
 SHARE = 0.6  # of the budget may go to finding candidates
 HALFWAY = 60.0  # added to a rank before its inverse is taken (Cormack, Clarke and Buettcher 2009)
 
-Source = Callable[[int], Sparse]  # quota -> slots and values, best first
+Source = Callable[[int], Slots]  # quota -> slots, best first
 
 
 @dataclass(slots=True)
 class Pool:
-    """The distinct candidates: `source` indexes SOURCES, `merit` fuses their ranks in all sources that found them.
+    """The distinct candidates, in the order of `slots`.
 
-    `counts` says how many each source brought, `skipped` why others brought none.
+    `source` indexes SOURCES, `merit` fuses the ranks in all sources that found one. `counts` says how many each
+    source brought, `skipped` why others brought none.
     """
 
     slots: Slots
@@ -43,60 +43,67 @@ class Pool:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-def popular_contexts(state: State, surface: str, context: dict[str, str], now: int) -> list[Sparse]:
-    """Return what is popular here: on the surface, in the country, anywhere."""
-    keys = contexts(surface, (), context.get("country"))
-    return [state.tables.popular(key, now) for key in reversed(keys)]
-
-
-def sources(state: State, asker: Asker, request: Request, here: list[Sparse]) -> Iterator[tuple[str, Source]]:
+def sources(
+    state: State, asker: Asker, request: Request, here: list[Sparse], places: Places
+) -> Iterator[tuple[str, Source]]:
     """Yield every source with its name, the most personal first: the first that finds an item names it."""
     columns, trends, index = state.columns, state.trends, state.index
-    wanted = codes(columns, request.categories).tolist()
 
-    def repeat(_: int) -> Sparse:
-        order = np.argsort(-asker.last, kind="stable")
-        return asker.history[order], asker.times[order]
+    def repeat(_: int) -> Slots:
+        return asker.history[np.argsort(-asker.last, kind="stable")]
 
-    def ann(quota: int) -> Sparse:
+    def ann(quota: int) -> Slots:
         query = state.vectors.query(asker.recent)
-        return _NONE if query is None else index.search(query, quota)
+        return NONE[0] if query is None else index.search(query, quota)[0]
 
-    def similar(quota: int) -> Sparse:
+    def similar(quota: int) -> Slots:
         last = int(asker.recent[0])
-        query = state.vectors.similar(last)
-        if columns.mass[last] > 0 and query is not None:
-            return index.search(query, quota)
-        lists = [trends.by_category(code)[:quota] for code in columns.categories[last].tolist() if code >= 0]
-        return _ranked(_interleaved(lists[::-1]))  # nobody came by yet: neighbours by content, the narrowest first
+        query = state.vectors.similar(last) if columns.mass[last] > 0 else None
+        if query is not None:
+            return index.search(query, quota)[0]
+        own = columns.categories[
+            last
+        ].tolist()  # nobody came by yet: neighbours by content, the narrowest first
+        return dealt([trends.by_category(code)[:quota] for code in own[::-1] if code >= 0], places)
 
-    def popular(_: int) -> Sparse:
-        if wanted:
-            return _ranked(_interleaved([trends.by_category(code) for code in wanted]))
-        own = [state.tables.popular(f"category:{name}", request.at) for name in favourites(asker, columns)]
-        return _ranked(_interleaved([slots for slots, _ in (*here, *own)]))
+    def popular(quota: int) -> Slots:
+        if request.categories:
+            wanted = codes(columns, request.categories).tolist()
+            return dealt([trends.by_category(code)[:quota] for code in wanted], places)
+        own = [popular_in(state, f"category:{name}", request.at) for name in favourites(asker, columns)]
+        return dealt([slots for slots, _ in (*here, *own)], places)
 
     if len(asker.history):
         yield "repeat", repeat
     if len(asker.recent):
-        yield "related", lambda _: covisits(asker.recent, columns)
+        yield "related", lambda _: asker.related[0]
         yield "ann", ann
         yield "similar", similar
-    yield "fresh", lambda quota: _ranked(trends.fresh[:quota])
+    yield "fresh", lambda quota: trends.fresh[:quota]
     yield "popular", popular
-    yield "trending", lambda quota: _ranked(trends.trending[:quota])
+    yield "trending", lambda quota: trends.trending[:quota]
 
 
 def collect(
-    state: State, asker: Asker, request: Request, surface: Surface, here: list[Sparse], pins: Slots, places: Places,
+    state: State,
+    asker: Asker,
+    request: Request,
+    surface: Surface,
+    *,
+    here: list[Sparse],
+    pins: Slots,
+    places: Places,
     watch: Stopwatch,
-) -> Pool:  # fmt: skip
-    """Return the candidates of a request; no further source is asked once most of the budget is spent."""
+) -> Pool:
+    """Return the candidates of a request; no further source is asked once most of the budget is spent.
+
+    `here` are the popular lists of the place, `pins` come first; `places` holds the candidates afterwards.
+    """
     found: list[tuple[int, Slots]] = [(SOURCES.index("pin"), pins)]
     counts: dict[str, int] = {}
     skipped: dict[str, str] = {}
-    fresh = _NONE[0]
-    for name, source in sources(state, asker, request, here):
+    fresh = NONE[0]
+    for name, source in sources(state, asker, request, here, places):
         quota = getattr(surface.quotas, name)
         if name == "popular" and request.categories:
             quota = surface.candidates
@@ -106,7 +113,7 @@ def collect(
             skipped[name] = "no time left"
             continue
         try:
-            slots = source(quota)[0][:quota]
+            slots = source(quota)[:quota]
         except Exception:
             log.exception("candidate source %s failed", name)
             skipped[name] = "failed"
@@ -123,29 +130,21 @@ def collect(
 
 def merge(found: list[tuple[int, Slots]], places: Places, most: int) -> Pool:
     """Return the distinct slots of all sources; a slot belongs to the first source that found it."""
-    every = np.concatenate([slots for _, slots in found]) if found else _NONE[0]
+    every = np.concatenate([slots for _, slots in found])
     source = np.repeat([n for n, _ in found], [len(slots) for _, slots in found]).astype(np.int8)
-    merit = np.concatenate([1.0 / (HALFWAY + np.arange(len(slots))) for _, slots in found]) if found else _NONE[1]
+    merit = np.concatenate([1.0 / (HALFWAY + np.arange(len(slots))) for _, slots in found])
     first = places.take(every)
-    fused = np.bincount(places.find(every), merit, minlength=len(first)).astype(np.float32)
+    fused = np.bincount(places.find(every), merit, len(first)).astype(np.float32)
     first, fused = first[:most], fused[:most]
     places.hold(every[first])
-    return Pool(places.slots, source[first], fused, _NONE[0])
+    return Pool(places.slots, source[first], fused, NONE[0])
 
 
-def _ranked(slots: Slots) -> Sparse:
-    return slots, np.zeros(0, dtype=np.float32)
-
-
-def _interleaved(lists: list[Slots]) -> Slots:
-    """Return the lists dealt out in turns, each slot once."""
+def dealt(lists: list[Slots], places: Places) -> Slots:
+    """Return the lists dealt out in turns, each slot once; `places` is scratch memory."""
     lists = [slots for slots in lists if len(slots)]
     if len(lists) < 2:
-        return lists[0] if lists else _NONE[0]
+        return lists[0] if lists else NONE[0]
     ranks = np.concatenate([np.arange(len(slots)) for slots in lists])
-    dealt = np.concatenate(lists)[np.argsort(ranks, kind="stable")]
-    _, first = np.unique(dealt, return_index=True)
-    return dealt[np.sort(first)]
-
-
-_NONE: Sparse = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+    every: Slots = np.concatenate(lists)[np.argsort(ranks, kind="stable")]
+    return every[places.take(every)]

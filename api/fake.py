@@ -1,4 +1,4 @@
-"""A state without a broker: events through the real folds, items ranked exactly; for tests, checks and benches."""
+"""Fake: a state without a broker, events through the real folds, items searched exactly; for tests and checks."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -7,17 +7,16 @@ import numpy as np
 from api.columns import Columns, Slots
 from api.state import State
 from models import actions
+from models.decay import current, growth
 from models.features import Floats
 from models.items import WINDOWS, ItemRow, link, list_item, touch
 from models.popular import HALF_LIFE, Popular, choose
-from models.decay import decayed
 from models.rerank import best
 from models.space import Space, query
 from models.users import User, react
 from models.vectors import signs
 from streams.events import Event
 from streams.items import Item
-from streams.touches import Touch
 
 MOST = 500  # items of a list
 
@@ -25,7 +24,7 @@ MOST = 500  # items of a list
 class Fake:
     """Tables, vectors, trends and index in one object: what a replica of the folded log would show.
 
-    `fold` takes events in; `refresh` brings the derived arrays up to a time (ms), as a process does every second.
+    `fold` takes events in; `refresh` brings the derived arrays up to a time (ms), as a process keeps doing.
     """
 
     def __init__(self, dimensions: int = 64, weights: Mapping[str, float] = actions.DEFAULTS) -> None:
@@ -40,6 +39,7 @@ class Fake:
         self._dirty: set[str] = set()
         self.trending = self.fresh = self.popular_all = np.zeros(0, dtype=np.int64)
         self.y = np.zeros((0, dimensions + 1), dtype=np.float16)
+        self._exact = self.y.astype(np.float32)
 
     @classmethod
     def of(cls, events: Iterable[Event], items: Mapping[str, Item], now: int, dimensions: int = 64) -> "Fake":
@@ -67,20 +67,23 @@ class Fake:
         for event in events:
             user = self.users.setdefault(event.user, User())
             user.marks[0] = self._folded
-            for said in react(user, event, self._folded, self._weights, self.columns.dimensions):
-                row = self.items.setdefault(said.item, ItemRow())
-                self._dirty.add(said.item)
-                if isinstance(said, Touch):
-                    touch(row, said)
-                    for context in said.contexts:
-                        choose(self.contexts.setdefault(context, Popular()), said.item, said.weight, said.at)
-                else:
-                    link(row, said.to, said.at, said.rank)
+            said, led_by, links = react(user, event, self._folded, self._weights, self.columns.dimensions)
+            if said is not None:
+                touch(self._row(said.item), said, led_by)
+                amount = said.weight * growth(said.at, HALF_LIFE)
+                for context in said.contexts:
+                    choose(self.contexts.setdefault(context, Popular()), said.item, amount)
+            for step in links:
+                link(self._row(step.item), step.to, step.weight)
             self._folded += 1
             changed.add(event.user)
         for name in changed:
             for callback in self.on_user_change:
                 callback(name)
+
+    def _row(self, item: str) -> ItemRow:
+        self._dirty.add(item)
+        return self.items.setdefault(item, ItemRow())
 
     def refresh(self, now: int) -> None:
         """Bring columns, lists and vectors up to date."""
@@ -99,7 +102,8 @@ class Fake:
         known = columns.context[:size], columns.mass[:size], columns.chosen[:size]
         own = np.array([signs(item, columns.dimensions) for item in columns.ids]).reshape(size, -1)
         if size:
-            self.y = Space.fit(*known).place(*known, own).astype(np.float16)
+            self._exact = Space.fit(*known).place(*known, own)
+            self.y = self._exact.astype(np.float16)
 
     def _sliding(self, window: int, now: int) -> Floats:
         tile, rest = divmod(now, WINDOWS[window])
@@ -120,7 +124,9 @@ class Fake:
     def popular(self, context: str, now: int) -> tuple[Slots, Floats]:
         """Return a context's items and what is left of their choices, best first."""
         held = self.contexts.get(context, Popular()).items
-        ranked = sorted(((decayed(*count, now, HALF_LIFE), item) for item, count in held.items()), reverse=True)[:200]
+        ranked = sorted(
+            ((current(total, now, HALF_LIFE), item) for item, total in held.items()), reverse=True
+        )[:200]
         slots = np.array([self.columns.slot(item) for _, item in ranked], dtype=np.int64)
         return slots, np.array([value for value, _ in ranked], dtype=np.float32)
 
@@ -152,6 +158,6 @@ class Fake:
 
     def search(self, wanted: Floats, count: int) -> tuple[Slots, Floats]:
         """Return the nearest items by inner product."""
-        scores = self.y.astype(np.float32) @ wanted
+        scores: Floats = self._exact @ wanted
         nearest = best(scores, count)
         return nearest, scores[nearest]

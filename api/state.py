@@ -1,4 +1,4 @@
-"""State: what the engine reads, as it needs to see it; the replica and what is derived from it in a running process.
+"""State: what the engine reads, as it needs to see it; a replica and what is derived from it.
 
 Every array is indexed by slot (api/columns.py). Nothing here may block: what is not in memory is not asked for.
 """
@@ -17,47 +17,77 @@ from models.users import User
 
 
 class Tables(Protocol):
-    """The replica of the tables; `on_user_change` is called with the id of a user whose row has changed."""
+    """The replica of the tables."""
 
     @property
-    def columns(self) -> Columns: ...
+    def columns(self) -> Columns:
+        """The items, column by column."""
+
     @property
-    def on_user_change(self) -> list[Callable[[str], None]]: ...
+    def on_user_change(self) -> list[Callable[[str], None]]:
+        """Whom to tell of changed rows."""
+
     @property
-    def ready(self) -> bool: ...
-    def user(self, user_id: str) -> User | None: ...
-    def item(self, item_id: str) -> ItemRow | None: ...
-    def popular(self, context: str, now: int) -> tuple[Slots, Floats]: ...
-    def user_offset(self, user: User) -> int: ...
-    def lag(self) -> int: ...
-    def staleness_ms(self) -> float: ...
+    def ready(self) -> bool:
+        """Whether everything known at the start was read."""
+
+    def user(self, user_id: str) -> User | None:
+        """Return a user; shared, to be copied before it is changed."""
+
+    def item(self, item_id: str) -> ItemRow | None:
+        """Return the row of an item."""
+
+    def popular(self, context: str, now: int) -> tuple[Slots, Floats]:
+        """Return a popular list and its decayed choices at `now` (ms), best first."""
+
+    def user_offset(self, user: User) -> int:
+        """Return the offset of the last event in a user, -1 for none."""
+
+    def lag(self) -> int:
+        """Return how many records are known and not yet read."""
+
+    def staleness_ms(self) -> float:
+        """Return how old the state is."""
 
 
 class Vectors(Protocol):
     """Where users and items stand: `y` holds the items' unit vectors and a last coordinate for popularity."""
 
     @property
-    def y(self) -> npt.NDArray[np.float16]: ...
-    def query(self, recent: Slots, /) -> Floats | None: ...
-    def similar(self, slot: int, /) -> Floats | None: ...
+    def y(self) -> npt.NDArray[np.float16]:
+        """The places by slot, shape (slots, d + 1)."""
+
+    def query(self, recent: Slots, /) -> Floats | None:
+        """Return the query of the last choices, newest first; None where nothing is known."""
+
+    def similar(self, slot: int, /) -> Floats | None:
+        """Return the query of one item."""
 
 
 class Trends(Protocol):
     """Slots in the order of what was chosen lately, or ever, or listed last; best first."""
 
     @property
-    def trending(self) -> Slots: ...
+    def trending(self) -> Slots:
+        """What is chosen more than before."""
+
     @property
-    def fresh(self) -> Slots: ...
+    def fresh(self) -> Slots:
+        """What was listed last."""
+
     @property
-    def popular_all(self) -> Slots: ...
-    def by_category(self, code: int, /) -> Slots: ...
+    def popular_all(self) -> Slots:
+        """Everything listed, the most chosen first."""
+
+    def by_category(self, code: int, /) -> Slots:
+        """Return a category's items, the most chosen first."""
 
 
 class Index(Protocol):
     """The nearest items by inner product, best first."""
 
-    def search(self, query: Floats, count: int, /) -> tuple[Slots, Floats]: ...
+    def search(self, query: Floats, count: int, /) -> tuple[Slots, Floats]:
+        """Return slots and inner products."""
 
 
 @dataclass(frozen=True)

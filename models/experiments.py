@@ -1,6 +1,6 @@
 """Experiments: who sees which variant of a surface, decided by a hash and by nothing else.
 
-Each experiment hashes with its own seed, so that two experiments split users independently (Kohavi, Tang and Xu 2020,
+Each experiment hashes with its own seed, so that two of them split users independently (Kohavi, Tang and Xu 2020,
 "Trustworthy online controlled experiments", chapter 4).
 """
 
@@ -24,7 +24,7 @@ class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is tried on whom: `share` of the users take part, `holdout` of all users are kept out of everything.
+    """What is tried on whom: `share` of the users take part, `holdout` of them are kept out of everything.
 
     `surfaces` limits it to some (none named: all). `seed` reshuffles the users when it changes.
     """

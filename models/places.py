@@ -1,4 +1,4 @@
-"""Places: which slots are among the candidates, and where, answered for many at once without sorting or hashing."""
+"""Places: which slots are among the candidates, and where; for many at once, without sorting or hashing."""
 
 import numpy as np
 import numpy.typing as npt

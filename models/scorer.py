@@ -36,7 +36,7 @@ class Scorer:
 
     @classmethod
     def of(cls, said: Mapping[str, Mapping[str, float]]) -> "Scorer":
-        """Return the scorer of {action: {feature or "bias": weight}}; raises SettingsError on an unknown feature."""
+        """Return the scorer of {action: {feature or "bias": weight}}; raises SettingsError on another name."""
         weights = np.zeros((len(NAMES), len(said)), dtype=np.float32)
         for n, (action, values) in enumerate(said.items()):
             for name, value in values.items():
@@ -50,7 +50,7 @@ class Scorer:
         return cls(list(said), weights, bias)
 
     def mix(self, wanted: Mapping[str, float]) -> Floats:
-        """Return a surface's weights in the order of the actions; raises SettingsError on one never predicted."""
+        """Return a surface's weights in the order of the actions; raises SettingsError on another action."""
         for action in wanted:
             if action not in self.actions:
                 raise SettingsError(
@@ -72,5 +72,5 @@ class Scorer:
 
 @cache
 def light() -> Scorer:
-    """Return the packaged model: fitted on baskets of real purchases, in force until examples have taught a better one."""
+    """Return the packaged model, fitted on real purchases; in force until examples have taught a better one."""
     return Scorer.of(tomllib.loads(resources.files("models").joinpath("light.toml").read_text()))

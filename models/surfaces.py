@@ -7,7 +7,6 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
-from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -46,10 +45,10 @@ class Explore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One place where a list is shown.
 
-    `actions` weigh the predicted actions in the score; `seen` says what becomes of items the user acted on, `exempt`
-    names categories it does not concern (groceries are bought again). `max_per_category` holds for the first ten
-    places (0: no limit). `diversity` is 1 - lambda of MMR. `boosts` multiply scores by category, `pins` put an item at a place
-    (1 is the first). `ttl_s` and `budget_ms` bound an answer's age in the cache and the time spent on it.
+    `actions` weigh the predicted actions in the score. `seen` says what becomes of items the user acted on; the
+    categories in `exempt` are not concerned (groceries are bought again). `max_per_category` holds for the first
+    ten places (0: no limit), `diversity` is 1 - lambda of MMR. `boosts` multiply scores by category, `pins` give
+    items a place (1 is the first). `ttl_s` bounds an answer's age in the cache, `budget_ms` the time it may take.
     """
 
     quotas: Quotas = Quotas()
@@ -76,7 +75,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(path: Path | str | None = None) -> Config:
-    """Return the configuration of a TOML file laid over the default one; raises SettingsError, naming key and value.
+    """Return the configuration of a TOML file laid over the default one.
+
+    Raises SettingsError, naming key and value.
 
     >>> sorted(load().surfaces)
     ['cart', 'email', 'home', 'item']
@@ -134,12 +135,6 @@ def surface_of(where: str, said: Any) -> Surface:
 def surface_with(surface: Surface, overrides: Mapping[str, Any], where: str = "overrides") -> Surface:
     """Return a surface with some parameters replaced; raises SettingsError."""
     return surface_of(where, _laid_over(msgspec.to_builtins(surface), overrides)) if overrides else surface
-
-
-@lru_cache(maxsize=256)
-def quota_total(quotas: Quotas) -> int:
-    """Return how many candidates the sources may bring together."""
-    return sum(msgspec.structs.astuple(quotas))
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""Ladder: what is served when the best cannot be; every step down is said, counted and logged, none is an error.
+
+full > cached > light > popular_in_context > popular > empty
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from api.answers import Request
+from api.asker import who
+from api.funnel import Funnel, Late, Ranked
+from api.stages import Stopwatch
+from api.state import State
+from models.places import Places
+from models.scorer import Scorer
+from models.surfaces import Config, Surface
+from models.users import User
+
+log = logging.getLogger(__name__)
+KNOWN = ("full", "light", "popular_in_context", "popular")
+UNKNOWN = ("popular_in_context", "popular")  # nothing to be personal by: exploration does the rest
+
+Count = Callable[[str, dict[str, str]], None]  # name, labels
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a request came to; `failed` tells that a better rung would have served but for time or a fault."""
+
+    rung: str
+    reason: str = ""
+    ranked: Ranked | None = None
+    user: User | None = None
+    failed: bool = False
+
+
+class Ladder:
+    """Serves each request from the highest rung that has something to show."""
+
+    def __init__(self, state: State, config: Config, scorer: Scorer, count: Count) -> None:
+        self._state, self._config, self._scorer, self._count = state, config, scorer, count
+        self._places = Places()
+
+    def serve(
+        self, request: Request, surface: Surface, *, seed: str, watch: Stopwatch,
+        user: User | None = None, rungs: tuple[str, ...] = (),
+    ) -> Outcome:  # fmt: skip
+        """Return the best that can be shown; `user` and `rungs` are given where they are not the request's own."""
+        state, places = self._state, self._places
+        funnel = Funnel(state, surface, request, seed=seed, places=places, watch=watch)
+        reason, known = "", False
+        try:
+            user = who(state, request, self._config.actions) if user is None else user
+            known = funnel.know(user)
+            reason = "" if known or rungs else "nothing is known of this user yet"
+        except Exception:
+            log.exception("request %s: the user cannot be read", seed)
+            self._count("failures", {"rung": "user"})
+            reason = "the user cannot be read"
+        outcome = self._climb(funnel, rungs or (KNOWN if known else UNKNOWN), surface, seed)
+        if outcome.ranked is None and surface.seen == "exclude" and user is not None and user.seen:
+            again = msgspec.structs.replace(surface, seen="keep")  # better seen than blank
+            funnel = Funnel(state, again, request, seed=seed, places=places, watch=watch)
+            outcome = self._climb(funnel, ("popular",), again, seed)
+            reason = "nothing is left that was not seen"
+        return Outcome(outcome.rung, outcome.reason or reason, outcome.ranked, user, outcome.failed)
+
+    def _climb(self, funnel: Funnel, rungs: tuple[str, ...], surface: Surface, seed: str) -> Outcome:
+        reason, failed = "", False
+        for rung in rungs:
+            try:
+                ranked: Ranked = funnel.full(self._scorer) if rung == "full" else getattr(funnel, rung)()
+            except Late:
+                reason, failed = f"the budget of {surface.budget_ms:g} ms was spent", True
+                self._count("late", {"rung": rung})
+            except Exception:
+                log.exception("request %s: rung %s failed", seed, rung)
+                reason, failed = f"{rung} failed", True
+                self._count("failures", {"rung": rung})
+            else:
+                if len(ranked.slots):
+                    return Outcome(rung, reason, ranked, failed=failed)
+        return Outcome("empty", reason or "no item is available", failed=failed)

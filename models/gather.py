@@ -1,0 +1,124 @@
+"""Gather: the feature matrix of a request, one row per candidate, by numpy alone."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from models.decay import DAY
+from models.features import COLUMN, NAMES, NO_CODES, NONE, Asker, Codes, Floats, Items, Sparse
+from models.places import Places, Slots
+
+FADING = 0.8  # weight of the next older item of a history
+DAMP = 5.0  # choices that a co-visit is worth less than it seems
+LIFT = 100.0  # brings co-visits to where a logarithm tells them apart
+WEEK = 7 * DAY
+PRIOR_CTR = 0.02
+
+
+def gather(asker: Asker, items: Items, places: Places, vectors: Floats | None = None) -> Floats:
+    """Return the features of the slots that `places` holds, shape (n, len(NAMES)).
+
+    `vectors` are the candidates' unit vectors, shape (n, d), and `asker.query` lies among them.
+    """
+    slots = places.slots
+    matrix = np.zeros((len(NAMES), len(slots)), dtype=np.float32)
+    row = {name: matrix[n] for name, n in COLUMN.items()}
+    if vectors is not None and asker.query is not None:
+        np.dot(vectors, asker.query, out=row["similarity"])
+    for name, sparse in (
+        ("related", (asker.related[0], np.log1p(LIFT * asker.related[1]))),
+        ("follows", (asker.follows[0], np.log1p(LIFT * asker.follows[1]))),
+        ("in_context", asker.in_context),
+        ("repeats", (asker.history, np.log1p(asker.times))),
+        ("repeated", (asker.history, _faded(asker.last, asker.now))),
+    ):
+        scatter(row[name], places, sparse)
+    for name, counts in (
+        ("popular_hour", items.hour),
+        ("popular_day", items.day),
+        ("popular_week", items.week),
+        ("popular_all", items.chosen),
+    ):
+        np.log1p(counts[slots], out=row[name])
+    row["trend"][:] = items.trend[slots]
+    row["ctr"][:] = np.log(items.ctr[slots] / np.float32(PRIOR_CTR))
+    examined = items.examined[slots]
+    row["ctr_known"][:] = examined / (examined + np.float32(20.0))
+    published = items.published_at[slots]
+    row["freshness"][:] = _faded(np.where(np.isnan(published), items.first_at[slots], published), asker.now)
+    codes = items.categories[slots]
+    row["affinity"][:] = _summed(codes, *asker.affinity)
+    row["session"][:] = _summed(codes, *asker.session)
+    row["seen"][:] = seen(asker, items, slots)
+    row["boost"][:] = np.log(np.maximum(items.boost[slots], np.float32(1e-3)))
+    row["experience"][:] = np.log1p(asker.events)
+    return matrix.T
+
+
+def covisits(recent: Slots, items: Items, places: Places) -> Sparse:
+    """Return the items related to the recent ones, best first; `places` is scratch memory.
+
+    The sum over k of .8^k w(h_k, i) / (sqrt(n_h) + 5) / sqrt(n_i + 5): the item-item cosine of Sarwar et al. 2001,
+    shrunk, fading along the history.
+    """
+    if not len(recent):
+        return NONE
+    pull = FADING ** np.arange(len(recent)) / (np.sqrt(items.chosen[recent]) + DAMP)
+    related = items.related[recent]
+    real = related >= 0
+    weights = (items.related_weight[recent] * pull[:, None])[real]
+    others = related[real].astype(np.int64)
+    slots = others[places.take(others)]
+    sums = np.bincount(places.find(others), weights, len(slots)) / np.sqrt(items.chosen[slots] + DAMP)
+    order = np.argsort(-sums, kind="stable")
+    return slots[order], sums[order].astype(np.float32)
+
+
+def seen(asker: Asker, items: Items, slots: Slots) -> npt.NDArray[np.bool_]:
+    """Tell which slots the asker acted on; hashes of 4 bytes mistake one item in ten million."""
+    if not len(asker.seen):
+        return np.zeros(len(slots), dtype=np.bool_)
+    known, hashes = np.sort(asker.seen), items.seen_hash[slots]
+    at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    return np.asarray(known[at] == hashes)
+
+
+def shares(pairs: Iterable[tuple[int, float]]) -> tuple[Codes, Floats]:
+    """Return (code, weight) pairs as distinct codes and their shares of the sum of absolute weights.
+
+    >>> shares([(4, 1.0), (2, 2.0), (4, 1.0)])
+    (array([4, 2], dtype=int32), array([0.5, 0.5], dtype=float32))
+    """
+    sums: dict[int, float] = {}
+    for code, weight in pairs:
+        sums[code] = sums.get(code, 0.0) + weight
+    whole = sum(map(abs, sums.values()))
+    if not whole:
+        return NO_CODES
+    values = np.fromiter(sums.values(), dtype=np.float64, count=len(sums)) / whole
+    return np.fromiter(sums, dtype=np.int32, count=len(sums)), values.astype(np.float32)
+
+
+def scatter(column: Floats, places: Places, sparse: Sparse) -> None:
+    """Write the values of those slots that are candidates into their places of a column."""
+    place = places.find(sparse[0])
+    real = place >= 0
+    column[place[real]] = sparse[1][real]
+
+
+def _summed(codes: Codes, known: Codes, values: Floats) -> Floats | float:
+    """Return the sum of the values of each row's codes; -1, and codes that are not known, have none."""
+    if not len(known):
+        return 0.0
+    dense = np.zeros(int(known.max()) + 2, dtype=np.float32)  # the last one stands for every other code
+    dense[known] = values
+    summed: Floats = dense[np.where(codes < len(dense) - 1, codes, -1)].sum(axis=1)
+    return summed
+
+
+def _faded(since: npt.NDArray[np.float64], now: float) -> Floats:
+    """Return 1 for now, half of it a week ago, 0 for never (NaN)."""
+    age = np.where(np.isnan(since), np.inf, np.maximum(now - since, 0.0))
+    faded: Floats = np.exp2(age / -WEEK).astype(np.float32)
+    return faded
