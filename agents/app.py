@@ -1,8 +1,12 @@
-"""The worker: one Faust app with three tables and four agents. Nothing happens at import; `create_app` makes it all."""
+"""The worker's two Faust apps, one a stage, because a Python process folds on one core.
+
+`users` folds `events` and `profiles` and says `touches`; `items` folds `items` and `touches`. They meet only in
+Kafka and are scaled apart. Nothing happens at import; `create_app` makes everything.
+"""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import faust
 from faust.streams import _CStreamIterator
@@ -22,6 +26,7 @@ from models.users import User
 from streams.settings import Settings
 from streams.topology import TABLES
 
+Stage = Literal["users", "items"]
 ITEM_PAUSE = 0.25  # seconds; item rows repeat within a flush, so a longer pause writes fewer
 
 
@@ -38,22 +43,19 @@ def credentials(settings: Settings) -> Any:
     return faust.SSLCredentials(context=context) if context else None
 
 
-def create_app(settings: Settings, weights: Mapping[str, float]) -> faust.App:
-    """Return the worker's Faust app; `weights` give the meaning of event types.
+def create_app(settings: Settings, stage: Stage, weights: Mapping[str, float]) -> faust.App:
+    """Return a stage's Faust app; `weights` give the meaning of event types.
 
-    Acks and commits: docs/adr/0003. Settings that differ from Faust's defaults are there because the default loses
-    records or hangs.
+    Settings that differ from Faust's defaults are there because the default loses records or hangs
+    (docs/adr/0003).
     """
-    assert _CStreamIterator is not None, (
-        "Faust's compiled stream is missing: install its wheel, not its source"
-    )
-    hosts = [URL(f"{transport.SCHEME}://{host}") for host in settings.kafka.split(",")]
+    assert _CStreamIterator is not None, "Faust's compiled stream is missing: install its wheel, not its source"
     app = faust.App(
-        settings.app,
-        broker=hosts,
+        settings.group(stage),
+        broker=[URL(f"{transport.SCHEME}://{host}") for host in settings.kafka.split(",")],
         broker_credentials=credentials(settings),
         store=f"{store.SCHEME}://",
-        datadir=settings.data / settings.worker,
+        datadir=settings.data / settings.worker / stage,
         web_enabled=False,
         topic_partitions=settings.partitions,
         topic_replication_factor=settings.replication,
@@ -70,53 +72,62 @@ def create_app(settings: Settings, weights: Mapping[str, float]) -> faust.App:
         broker_max_poll_records=500,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=4 << 20,
-        consumer_group_instance_id=f"{settings.app}-{settings.worker}",
+        consumer_group_instance_id=f"{settings.group(stage)}-{settings.worker}",
         table_standby_replicas=0,
     )
-    _attach(app, settings, weights)
+    publisher = Publisher(settings)
+    dead = DeadLetters(settings)
+    attach = {"users": _users, "items": _items}[stage]
+    tables, flusher = attach(app, settings, weights, publisher, dead)
+    _keep_safe(app, tables, publisher, flusher)
     return app
 
 
-def _attach(app: faust.App, settings: Settings, weights: Mapping[str, float]) -> None:
-    stores = {table.name: _table(app, table.name) for table in TABLES}
-    users = Table("users", _Lazy(stores["users"]), User, User.from_row)
-    items = Table("items", _Lazy(stores["items"]), ItemRow, ItemRow.from_row)
-    popular = Table("popular", _Lazy(stores["popular"]), Popular, Popular.from_row)
-    user_agent = UserAgent(settings, users, weights)
-    item_agent = ItemAgent(settings, items, popular)
-    publisher = Publisher(settings)
-    dead_users, dead_items = DeadLetters(settings), DeadLetters(settings)
+def _users(
+    app: faust.App, settings: Settings, weights: Mapping[str, float], publisher: Publisher, dead: DeadLetters
+) -> tuple[list[Table[Any]], Flusher]:
+    users = Table("users", _Lazy(_table(app, settings, "users")), User, User.from_row)
+    agent = UserAgent(settings, users, weights)
 
-    def users_say() -> Outgoing:
-        yield from dead_users.take()
-        yield from user_agent.take()
+    def say() -> Outgoing:
+        yield from dead.take()
+        yield from agent.take()
 
-    user_flush = Flusher(settings, publisher, [users], users_say, settings.flush_ms / 1000)
-    item_flush = Flusher(settings, publisher, [items, popular], dead_items.take, ITEM_PAUSE)
+    flusher = Flusher(settings, publisher, [users], say, settings.flush_ms / 1000)
+    _agent(app, settings, "events", agent.fold_events, flusher, dead)
+    _agent(app, settings, "profiles", agent.fold_profiles, flusher, dead)
+    return [users], flusher
 
-    for name, fold, flusher, dead in (
-        ("events", user_agent.fold_events, user_flush, dead_users),
-        ("profiles", user_agent.fold_profiles, user_flush, dead_users),
-        ("items", item_agent.fold_catalogue, item_flush, dead_items),
-        ("touches", item_agent.fold_touches, item_flush, dead_items),
-    ):
-        _agent(app, settings.topic(name), name, fold, flusher, dead)
 
+def _items(
+    app: faust.App, settings: Settings, _: Mapping[str, float], publisher: Publisher, dead: DeadLetters
+) -> tuple[list[Table[Any]], Flusher]:
+    items = Table("items", _Lazy(_table(app, settings, "items")), ItemRow, ItemRow.from_row)
+    popular = Table("popular", _Lazy(_table(app, settings, "popular")), Popular, Popular.from_row)
+    agent = ItemAgent(settings, items, popular)
+    flusher = Flusher(settings, publisher, [items, popular], dead.take, ITEM_PAUSE)
+    _agent(app, settings, "items", agent.fold_catalogue, flusher, dead)
+    _agent(app, settings, "touches", agent.fold_touches, flusher, dead)
+    return [items, popular], flusher
+
+
+def _keep_safe(app: faust.App, tables: list[Table[Any]], publisher: Publisher, flusher: Flusher) -> None:
     @app.task  # type: ignore[untyped-decorator]
     async def flush() -> None:
         await publisher.start()
-        await asyncio.gather(user_flush.run(), item_flush.run())
+        await flusher.run()
 
     async def settle(*_: Any, **__: Any) -> None:
         try:
-            await asyncio.gather(user_flush.flush(), item_flush.flush())
+            await flusher.flush()
         except Exception as error:  # noqa: BLE001 - what is not safe must not be committed
             die(f"the flush before giving up partitions failed: {error!r}")
-        for table in (users, items, popular):
+        for table in tables:
             table.forget()
 
     async def stop(*_: Any, **__: Any) -> None:
         await settle()
+        await publisher.stop()
 
     app.on_partitions_revoked.connect(settle, weak=False)
     app.on_before_shutdown.connect(stop, weak=False)
@@ -136,20 +147,26 @@ class _Lazy:
         self._table.data.put_rows(partition, rows, offset)
 
 
-def _table(app: faust.App, name: str) -> Any:
+def _table(app: faust.App, settings: Settings, name: str) -> Any:
+    changelog = app.topic(settings.changelog(name), key_type=bytes, value_type=bytes, compacting=True)
     return app.Table(
         name,
         key_type=bytes,
         value_type=bytes,
-        partitions=app.conf.topic_partitions,
+        partitions=settings.partitions,
+        changelog_topic=changelog,
         options=dict(store.OPTIONS),
         help=next(table.row for table in TABLES if table.name == name),
     )
 
 
-def _agent(app: faust.App, topic: str, name: str, fold: Any, flusher: Flusher, dead: DeadLetters) -> None:
-    source = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+def _agent(
+    app: faust.App, settings: Settings, topic: str, fold: Callable[[Any], None], flusher: Flusher, dead: DeadLetters
+) -> None:
+    source = app.topic(
+        settings.topic(topic), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+    )
 
-    @app.agent(source, name=name, concurrency=1)  # type: ignore[untyped-decorator]
+    @app.agent(source, name=topic, concurrency=1)  # type: ignore[untyped-decorator]
     async def agent(stream: Any) -> None:
         await consume(stream, fold, flusher, dead)

@@ -17,7 +17,8 @@ from streams.settings import Settings
 
 Record = tuple[bytes | None, bytes | None]
 Outgoing = Iterable[tuple[str, int, list[Record]]]
-MOST_HELD = 8_192  # source records folded but not acked; beyond it folding waits for the flush
+MOST_HELD = 8_192  # source records folded but not acked; beyond it, or beyond so many
+MOST_BYTES = 4 << 20  # bytes of them, folding waits for the flush
 LONGEST = 1.0  # seconds between flushes under load
 BUSY_SHARE = 4  # the pause is at least this many times the cost of the last flush
 
@@ -47,6 +48,7 @@ class Flusher:
         self._say = say
         self._pause = pause
         self._held: list[Any] = []
+        self._bytes = 0
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self.flushed = asyncio.Event()
@@ -54,11 +56,12 @@ class Flusher:
     def hold(self, event: Any) -> None:
         """Keep a folded source record until its effects and rows are safe."""
         self._held.append(event)
+        self._bytes += len(event.message.value or b"")
 
     @property
     def full(self) -> bool:
         """Tell whether folding should wait for a flush."""
-        return len(self._held) >= MOST_HELD
+        return len(self._held) >= MOST_HELD or self._bytes >= MOST_BYTES
 
     async def drained(self) -> None:
         """Wait for the next flush to end."""
@@ -69,7 +72,7 @@ class Flusher:
     async def flush(self) -> None:
         """Publish everything folded so far and ack it; raises what the broker or RocksDB raised."""
         async with self._lock:
-            held, self._held = self._held, []
+            held, self._held, self._bytes = self._held, [], 0
             said = list(self._say())
             changed = [
                 (self._settings.changelog(table.name), partition, partition.freeze())

@@ -1,7 +1,7 @@
 """The user agent: folds `events` and `profiles` into `users`, and tells items what concerns them."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agents.flush import Outgoing
@@ -17,14 +17,15 @@ from streams.settings import Settings
 from streams.touches import Link, Touch, origin_of
 
 EVENTS, PROFILES = 0, 1  # sources of the table, in the topology's order
+MOST_BYTES = 500_000  # of a record of touches; a broker takes 1 MiB by default
 
 
-# what (events partition, item partition) have to say to each other, and the vectors it names
-_Said = defaultdict[tuple[int, int], tuple[list[Touch | Link], list[Vector]]]
+# by events partition and item partition: what the one has to say to the other, and the vectors it names
+_Said = defaultdict[int, defaultdict[int, tuple[list[Touch | Link], list[Vector]]]]
 
 
 def _nothing_said() -> _Said:
-    return defaultdict(lambda: ([], []))
+    return defaultdict(lambda: defaultdict(lambda: ([], [])))
 
 
 class UserAgent:
@@ -46,23 +47,24 @@ class UserAgent:
                 raise Refused(f"user {event.user!r} does not belong to partition {number} of {partitions}")
         partition = self._table.partition(number)
         source = marks.source(EVENTS, self._settings.epoch, number)
-        weights, dimensions, said = self._weights, self._settings.dimensions, self._said
+        weights, dimensions = self._weights, self._settings.dimensions
+        said, dirty, get = self._said[number], partition.dirty, partition.get
         for origin, event in enumerate(batch, origin_of(message.offset, 0)):
             key = event.user
-            user = partition.get(key)
+            user = get(key)
             if not marks.advance(user.marks, source, origin):
                 continue
             touch, led_by, links = users.react(user, event, origin, weights, dimensions)
-            partition.dirty[key] = user
+            dirty[key] = user
             if touch is None:
                 continue
-            told, known = said[number, partition_of(touch.item, partitions)]
+            told, known = said[partition_of(touch.item, partitions)]
             if led_by is not None:
                 touch.arrived = len(known)
                 known.append(led_by)
             told.append(touch)
             for link in links:
-                said[number, partition_of(link.item, partitions)][0].append(link)
+                said[partition_of(link.item, partitions)][0].append(link)
 
     def fold_profiles(self, message: Any) -> None:
         """Fold a profile; a tombstone becomes an `erase` event, so that one log orders a user's life."""
@@ -90,11 +92,26 @@ class UserAgent:
         erased, self._erased = self._erased, {}
         topic, epoch = self._settings.topic("touches"), self._settings.epoch
         by_target: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
-        for (origin, target), (told, led_by) in said.items():
-            record = touches.encode(epoch, origin, told, vectors.to_half(led_by))
-            by_target.setdefault(target, []).append((None, record))
+        for origin, targets in said.items():
+            for target, (told, led_by) in targets.items():
+                for record in _records(epoch, origin, told, led_by):
+                    by_target.setdefault(target, []).append((None, record))
         yield from ((topic, target, records) for target, records in by_target.items())
         yield from ((self._settings.topic("events"), number, list(gone)) for number, gone in erased.items())
+
+
+def _records(epoch: int, origin: int, told: list[Touch | Link], led_by: list[Vector]) -> Iterator[bytes]:
+    record = touches.encode(epoch, origin, told, vectors.to_half(led_by))
+    if len(record) <= MOST_BYTES or len(told) == 1:
+        yield record
+        return
+    half = len(told) // 2  # marks are per event and row, so any cut is safe
+    known = sum(1 for each in told[:half] if isinstance(each, Touch) and each.arrived >= 0)
+    for each in told[half:]:
+        if isinstance(each, Touch) and each.arrived >= 0:
+            each.arrived -= known
+    yield from _records(epoch, origin, told[:half], led_by[:known])
+    yield from _records(epoch, origin, told[half:], led_by[known:])
 
 
 def message_key(message: Any) -> str:

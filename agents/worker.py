@@ -1,18 +1,16 @@
-"""Start a worker: `refold worker`."""
+"""Run one stage of a worker in this process; `refold worker` runs both, a process each."""
 
 from collections.abc import Mapping
 
 import faust
+import uvloop
 
-from agents.app import create_app
+from agents.app import Stage, create_app
 from streams.settings import Settings
 
 
-def run(settings: Settings, weights: Mapping[str, float], loglevel: str = "INFO") -> None:
-    """Run the worker until SIGTERM or Ctrl-C; exits with 70 when an invariant broke."""
-    import uvloop  # noqa: PLC0415 - only a worker that runs needs it
-
+def run(settings: Settings, stage: Stage, weights: Mapping[str, float], loglevel: str = "INFO") -> None:
+    """Run until SIGTERM or Ctrl-C; exits with 70 when an invariant broke."""
     uvloop.install()
-    (settings.data / settings.worker).mkdir(parents=True, exist_ok=True)
-    worker = faust.Worker(create_app(settings, weights), loglevel=loglevel, quiet=False)
-    worker.execute_from_commandline()
+    (settings.data / settings.worker / stage).mkdir(parents=True, exist_ok=True)
+    faust.Worker(create_app(settings, stage, weights), loglevel=loglevel).execute_from_commandline()

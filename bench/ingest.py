@@ -1,7 +1,7 @@
 """How fast one worker folds: single-event and 64-event records with all folds on, beside a Faust agent that only counts.
 
-A rate runs from a twentieth of the records being committed to all of them: fetched, folded, published, stored, acked
-and committed. All three run one after the other on the same broker, so their ratios mean something where the
+A rate runs from a twentieth of the records being committed to all of them, by both stages: fetched, folded,
+published, stored, acked and committed. All three run one after the other on the same broker, so their ratios mean something where the
 absolute figures depend on the machine.
 """
 
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 
 from bench import load
@@ -87,9 +88,9 @@ def _measure(
     settings: Settings, processes: Processes, name: str, command: list[str], records: int
 ) -> tuple[float, float]:
     """Return records per second, and by how many MiB the process grew after a quarter of the work."""
-    group = settings.topic("bare") if name == "bare" else settings.app
     process = processes.start(name, command, env=_environment(settings))
-    admin = KafkaAdminClient(bootstrap_servers=settings.kafka)
+    admin = KafkaAdminClient(**settings.client())
+    group = settings.topic("bare") if name == "bare" else settings.group("users")
     started = begun = quarter = 0.0
     try:
         while True:
@@ -99,7 +100,7 @@ def _measure(
                 started, begun = time.perf_counter(), done
             if not quarter and done >= records / 4:
                 quarter = _rss(process)
-            if done >= records:
+            if done >= records and (name == "bare" or _caught_up(admin, settings)):
                 rate = (done - begun) / (time.perf_counter() - started)
                 return rate, _rss(process) - quarter
             time.sleep(0.05)
@@ -116,9 +117,18 @@ def _committed(admin: KafkaAdminClient, group: str, topic: str) -> int:
     return sum(at.offset for tp, at in offsets.items() if tp.topic == topic and at.offset > 0)
 
 
+def _caught_up(admin: KafkaAdminClient, settings: Settings) -> bool:
+    topic = settings.topic("touches")
+    parts = {TopicPartition(topic, number): OffsetSpec.LATEST for number in range(settings.partitions)}
+    said = sum(at.offset for at in admin.list_partition_offsets(parts).values())
+    return _committed(admin, settings.group("items"), topic) >= said
+
+
 def _rss(process: Process) -> float:
-    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+    """Return the resident MiB of a process and its children."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in (process.pid, *children)]
+    return sum(pages) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

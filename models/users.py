@@ -20,7 +20,7 @@ from streams.touches import Link, Touch
 VERSION = 1
 HISTORY = 64  # events kept in full; the oldest quarter leaves at once
 TRAIL = 10  # distinct chosen items kept, newest first
-LINKS = 4  # of the trail, how many learn that they were followed
+LINKS = 3  # of the trail, how many learn that they were followed
 RANK = 0.85  # weight of a link over one more choice in between
 SEEN = 400  # items the user acted on, as 4-byte hashes
 ERASE = "erase"  # reserved event type: forget everything but the marks
@@ -133,7 +133,9 @@ def react(user: User, event: Event, origin: int, weights: Mapping[str, float], d
         weight,
         -1 if event.position is None else event.position,
         event.surface or "",
-        contexts(event.surface, event.categories, event.context.get("country")) if chosen else (),
+        contexts(event.surface, event.categories, event.context.get("country") if event.context else None)
+        if chosen
+        else (),
         user.mass,
     )
     led_by = user.vector if chosen else None

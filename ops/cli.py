@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,16 +44,34 @@ def show_settings() -> None:
     Console().print(table)
 
 
+class Stage(StrEnum):
+    """What a worker process does; `both` starts a process for each."""
+
+    USERS = "users"
+    ITEMS = "items"
+    BOTH = "both"
+
+
 @app.command()
-def worker(loglevel: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR")] = "INFO") -> None:
+def worker(
+    stage: Annotated[Stage, typer.Option(help="fold users, items, or both in a process each")] = Stage.BOTH,
+    loglevel: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR")] = "INFO",
+) -> None:
     """Run a worker: the agents that fold the log into tables."""
-    from agents.worker import run
     from models.surfaces import load
     from ops.topics import check
 
     settings = Settings.from_env()
-    check(settings)
-    run(settings, load(settings.config).actions, loglevel)
+    weights = load(settings.config).actions
+    if stage is Stage.BOTH:
+        from ops.supervise import worker as both
+
+        check(settings)
+        both(settings, loglevel)
+    else:
+        from agents.worker import run
+
+        run(settings, stage.value, weights, loglevel)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`refold up`: one worker and one API process on this machine, started again when they end."""
+"""Processes that belong together: a worker's two stages, and `refold up`, which starts what ends again."""
 
 import logging
 import sys
@@ -12,6 +12,15 @@ logger = logging.getLogger(__name__)
 PARTS = ("worker", "api")
 PAUSE = 1.0  # seconds before a part is started again; doubled while it keeps ending at once
 LONGEST = 30.0
+
+
+def worker(settings: Settings, loglevel: str) -> None:
+    """Run both stages until SIGTERM or Ctrl-C; when one ends, so does the other, and Unavailable says why."""
+    with Processes(settings.data / "logs" / settings.worker) as processes:
+        for stage in ("users", "items"):
+            command = [sys.executable, "-m", "ops.cli", "worker", "--stage", stage, "--loglevel", loglevel]
+            processes.start(stage, command)
+        processes.watch()
 
 
 def supervise(settings: Settings) -> None:

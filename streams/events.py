@@ -13,7 +13,9 @@ MAX_CATEGORIES = 8
 MAX_CONTEXT = 16
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Event(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
     """One fact in the life of a user; `at` is event time in ms since 1970.
 
     `categories` are those of the item: a fold sees only its own row and its record, so what it needs is said

@@ -94,8 +94,12 @@ class Settings:
 
     @property
     def app(self) -> str:
-        """The Faust app id: consumer group and prefix of the changelogs."""
+        """The name before every changelog and consumer group."""
         return self.topic("refold")
+
+    def group(self, stage: str) -> str:
+        """Return the consumer group of a stage of the workers, `users` or `items`: its Faust app id."""
+        return f"{self.app}-{stage}"
 
     def changelog(self, table: str) -> str:
         """Return the broker's name of a table's changelog."""

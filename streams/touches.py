@@ -17,7 +17,7 @@ def origin_of(offset: int, index: int) -> int:
     return offset << 9 | index
 
 
-class Touch(msgspec.Struct, array_like=True, tag_field="kind", tag="t"):
+class Touch(msgspec.Struct, array_like=True, tag_field="kind", tag="t", gc=False):
     """An event as its item sees it.
 
     `arrived` is the row of the record's `vectors` with which the user came (-1 for a newcomer), and `mass` the sum
@@ -36,7 +36,7 @@ class Touch(msgspec.Struct, array_like=True, tag_field="kind", tag="t"):
     arrived: int = -1
 
 
-class Link(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="l"):
+class Link(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="l", gc=False):
     """`item` was followed by `to` in someone's history, with a weight that grows with event time."""
 
     origin: int

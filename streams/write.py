@@ -24,7 +24,7 @@ def producer(settings: Settings) -> Iterator[KafkaProducer]:
         enable_idempotence=settings.kafka_idempotence,
         linger_ms=20,
         batch_size=256 << 10,
-        compression_type="lz4",
+        compression_type="snappy",
     )
     try:
         yield made
