@@ -15,7 +15,7 @@ from streams.settings import Settings
 logger = logging.getLogger(__name__)
 
 POLL_MS = 250
-POLL_RECORDS = 500
+POLL_RECORDS = 200  # parsing them takes half a millisecond
 SILENT_SECONDS = 10.0  # without an answer until the connection is made anew
 RETRY_SECONDS = (0.2, 5.0)
 
@@ -149,9 +149,12 @@ class Follower:
 
     async def _connect(self, consumer: Any) -> None:
         known = await consumer.topics()
+        if missing := sorted(set(self._table_of) - known):
+            raise Unavailable(f"topic {missing[0]!r} is missing: run `refold topics create`")
+        await consumer.beginning_offsets(
+            [TopicPartition(topic, 0) for topic in self._table_of]
+        )  # learns the rest
         for topic in self._table_of:
-            if topic not in known:
-                raise Unavailable(f"topic {topic!r} is missing: run `refold topics create`")
             if (found := len(consumer.partitions_for_topic(topic))) != self._settings.partitions:
                 raise TopologyError(
                     f"topic {topic!r} has {found} partitions, expected {self._settings.partitions}"

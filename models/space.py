@@ -82,11 +82,12 @@ class Space:
         """Return places (n, d + 1): a unit vector and `POPULARITY` * log(1 + chosen).
 
         `contexts` and `signs` are (n, d). `prior` (n, d), zero where there is none, stands in for the context
-        as long as few choices are known. Every place is finite, and none is zero.
+        as long as few choices are known. Every place is finite and none zero, whatever the contexts hold.
         """
         weight, counts = (np.asarray(a, dtype=np.float32)[:, None] for a in (mass, chosen))
         known = np.asarray(contexts, dtype=np.float32) - self.mean
-        towards = unit(np.where(weight > 0, known, np.float32(0)) @ self.matrix)
+        useful = (weight > 0) & np.isfinite(known).all(axis=1, keepdims=True)
+        towards = unit(np.where(useful, known, np.float32(0)) @ self.matrix)
         own = unit(np.asarray(signs, dtype=np.float32) @ self.matrix)
         if prior is None:
             y = towards + OWN * own

@@ -82,6 +82,12 @@ def test_an_unlisted_item_without_anything_has_the_place_of_its_signs():
         assert np.allclose(place[0, :D], unit(SIGNS[:1])[0])
 
 
+def test_a_context_that_is_not_finite_counts_as_none():
+    contexts = np.full((1, D), np.inf)
+    place = Space.identity(D).place(contexts, [3], [3], SIGNS[:1])
+    assert np.allclose(place[0, :D], unit(SIGNS[:1])[0])
+
+
 def test_a_cold_item_stands_with_its_category_and_leaves_it_as_it_becomes_known():
     contexts, mass, chosen = catalogue(4, 300, cold=0)
     space = Space.fit(contexts, mass, chosen)

@@ -1,0 +1,66 @@
+"""The snapshot of a space: with it an API process starts in a second instead of building its index again.
+
+It holds the items' slots too, since the index knows items by nothing else. It need not match the tables: what
+has changed since is found by placing all items again and comparing.
+"""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from api.columns import Columns
+from api.index import VectorIndex
+from api.placing import Placed
+from models.space import Space
+from streams.errors import StateError
+
+logger = logging.getLogger(__name__)
+
+
+def save(folder: Path, columns: Columns, placed: Placed) -> None:
+    """Write the snapshot; raises OSError."""
+    n = len(placed.y)
+    meta = {
+        "ids": columns.ids[:n],
+        "categories": list(columns.category_names),
+        "mean": placed.space.mean.tobytes(),
+        "matrix": placed.space.matrix.tobytes(),
+        "centroids": placed.space.centroids.tobytes(),
+        "y": placed.y.tobytes(),
+        "live": placed.live.tobytes(),
+        "choices": placed.choices,
+    }
+    placed.index.save(folder, meta)
+
+
+def load(folder: Path, columns: Columns) -> Placed | None:
+    """Return the newest good snapshot, its items given their slots in the empty columns, or None."""
+    assert not len(columns), "slots must be given before any other item takes one"
+    try:
+        found = VectorIndex.load(folder, columns.dimensions + 1)
+        return None if found is None else _restore(columns, *found)
+    except (StateError, KeyError, TypeError, ValueError) as error:
+        logger.warning("the snapshot in %s is left aside, the index is built again: %s", folder, error)
+        shutil.rmtree(folder)
+        return None
+
+
+def _restore(columns: Columns, index: VectorIndex, meta: dict[str, Any]) -> Placed:
+    d, n = columns.dimensions, len(meta["ids"])
+    space = Space(
+        np.frombuffer(meta["mean"], dtype=np.float32).reshape(d),
+        np.frombuffer(meta["matrix"], dtype=np.float32).reshape(d, d),
+        np.frombuffer(meta["centroids"], dtype=np.float32).reshape(-1, d),
+    )
+    y = np.frombuffer(meta["y"], dtype=np.float16).reshape(n, d + 1)
+    live = np.frombuffer(meta["live"], dtype=np.bool_).reshape(n)
+    if len(set(meta["ids"])) < n:
+        raise StateError("an item stands in it twice")
+    for name in meta["categories"]:
+        columns.category(name)
+    for item in meta["ids"]:
+        columns.slot(item)
+    return Placed(space, y, live, index, float(meta["choices"]))
