@@ -10,16 +10,18 @@ from starlette.middleware import Middleware
 
 from api import problems
 from api.admission import Admission
+from api.engine import Engine
 from api.ingest import Ingest
 from api.kafka_producer import KafkaProducer
 from api.keys import Keys
 from api.metrics import Metrics
 from api.operations import EscapedPaths, Operation, routes
-from api.ports import Engine, Replica
 from api.producer import Producer
 from api.routes import events, health, items, pages, recommend, users
 from api.services import Services, wall_clock
 from api.slates import SlateLog
+from api.state import State
+from models.surfaces import load
 from streams.settings import Settings
 
 log = logging.getLogger("refold.api")
@@ -37,8 +39,7 @@ def operations(services: Services) -> list[Operation]:
 def create_app(
     settings: Settings,
     *,
-    replica: Replica | None = None,
-    engine: Engine | None = None,
+    state: State | None = None,
     producer: Producer | None = None,
     slate_producer: Producer | None = None,
     now: Callable[[], int] = wall_clock,
@@ -50,12 +51,13 @@ def create_app(
     metrics, keys = Metrics(), Keys(settings.api_keys)
     producer = producer or KafkaProducer(settings)
     slate_producer = slate_producer or KafkaProducer(settings)
-    if replica is None or engine is None:
+    if state is None:
         raise NotImplementedError
+    engine = Engine(state, load(settings.config), observe=metrics.stage, count=metrics.count)
     slates = SlateLog(slate_producer, engine.slate, settings, metrics)
     services = Services(
         settings=settings,
-        replica=replica,
+        tables=state.tables,
         engine=engine,
         producer=producer,
         ingest=Ingest(producer, settings),

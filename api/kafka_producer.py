@@ -81,7 +81,7 @@ class KafkaProducer:
             async with asyncio.timeout_at(ends):
                 for record in records:
                     sent = await client.send(record.topic, record.value, record.key, record.partition)
-                    futures.append(sent)  # noqa: PERF401 - what was sent before an error must be known
+                    futures.append(sent)  # what was sent before an error must be known
         except (TimeoutError, KafkaError, AssertionError) as error:
             await self._settle(records, futures, ends, error)
         await self._settle(records, futures, ends)

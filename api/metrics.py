@@ -33,9 +33,10 @@ class Metrics:
             buckets=_STAGES,
             registry=registry,
         )
-        self._rungs = Counter(
-            "refold_answers", "Lists served, by rung of the ladder.", ["rung"], registry=registry
+        self._answers = Counter(
+            "refold_answers", "Lists served, by surface and rung.", ["surface", "rung"], registry=registry
         )
+        self._failures = Counter("refold_rung_failures", "Rungs that failed.", ["rung"], registry=registry)
         self._refused = Counter(
             "refold_refused",
             "Events, items, profiles and requests refused, by class of reason.",
@@ -53,7 +54,6 @@ class Metrics:
         self.lag = Gauge(
             "refold_replica_lag_records",
             "Records the replica has not read yet.",
-            ["table"],
             registry=registry,
         )
         self.staleness = Gauge(
@@ -63,15 +63,18 @@ class Metrics:
         self.latency_of = lru_cache(maxsize=256)(self._latency.labels)
         self.requests_of = lru_cache(maxsize=4096)(self._requests.labels)
         self._stage_of = lru_cache(maxsize=64)(self._stages.labels)
-        self._rung_of = lru_cache(maxsize=64)(self._rungs.labels)
+        self._answers_of = lru_cache(maxsize=1024)(self._answers.labels)
 
     def stage(self, name: str, seconds: float) -> None:
         """Count the time one stage of a request took; the engine's hook."""
         self._stage_of(name).observe(seconds)
 
-    def rung(self, name: str) -> None:
-        """Count a list by the rung that served it."""
-        self._rung_of(name).inc()
+    def count(self, name: str, labels: dict[str, str]) -> None:
+        """Count a list that was served, or a rung that failed; the engine's hook."""
+        if name == "answers":
+            self._answers_of(labels["surface"], labels["rung"]).inc()
+        else:
+            self._failures.labels(labels["rung"]).inc()
 
     def refuse(self, what: str, reason: str) -> None:
         """Count one refused thing; `reason` is the sentence the client reads."""
@@ -95,6 +98,7 @@ _CLASSES = (
     ("version", "version"),
     ("256 bytes", "id"),
     ("matching regex", "name"),
+    ("not a name", "name"),
     ("length", "length"),
     ("at most", "length"),
     ("1..", "length"),

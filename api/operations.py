@@ -52,6 +52,7 @@ class Endpoint:
         self._operation = operation
         self._handler = operation.handler
         self._scope = operation.scope
+        self._bare = operation.query is NoParameters
         self._keys = keys
         self._metrics = metrics
         self._where = f"{operation.method} {operation.path}"
@@ -63,7 +64,10 @@ class Endpoint:
         key_id = OPEN_ID
         try:
             key_id = self._keys.admit(scope["headers"], self._scope)
-            reply = await self._handler(Call(scope, receive, key_id))
+            call = Call(scope, receive, key_id)
+            if self._bare and scope["query_string"]:
+                call.query(NoParameters)
+            reply = await self._handler(call)
         except Exception as error:  # noqa: BLE001 - the last net: every error becomes a problem
             if isinstance(error, Refused):
                 self._metrics.refuse("request", str(error))

@@ -3,6 +3,7 @@
 import logging
 
 import uvicorn
+from starlette.applications import Starlette
 
 from api.app import create_app
 from api.keys import Keys, loopback
@@ -16,15 +17,15 @@ KEEP_ALIVE_SECONDS = 5
 STOP_SECONDS = 5
 
 
-def config(settings: Settings) -> uvicorn.Config:
-    """Return what uvicorn runs; raises SettingsError for a public address without API keys."""
+def config(settings: Settings, app: Starlette | None = None) -> uvicorn.Config:
+    """Return what uvicorn runs: `app`, or the real one. Raises SettingsError: public address, no keys."""
     if not loopback(settings.host) and not len(Keys(settings.api_keys)):
         raise SettingsError(
             f"REFOLD_HOST={settings.host!r} can be reached from other machines and REFOLD_API_KEYS is empty; "
             "make a key with `refold keys new NAME --scope admin`, or listen on 127.0.0.1"
         )
     return uvicorn.Config(
-        create_app(settings),
+        app or create_app(settings),
         host=settings.host,
         port=settings.port,
         loop="uvloop",

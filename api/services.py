@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from api.admission import Admission
+from api.engine import Engine
 from api.ingest import Ingest
 from api.metrics import Metrics
-from api.ports import Engine, Replica
 from api.producer import Producer
 from api.slates import SlateLog
+from api.state import Tables
 from streams.settings import Settings
 
 
@@ -23,7 +24,7 @@ class Services:
     """Everything an endpoint may ask."""
 
     settings: Settings
-    replica: Replica
+    tables: Tables
     engine: Engine
     producer: Producer
     ingest: Ingest

@@ -60,7 +60,7 @@ def operations(services: Services) -> list[Operation]:
     """Return the operation."""
 
     async def post(call: Call) -> Reply:
-        now, columns = services.now(), services.replica.columns
+        now, columns = services.now(), services.tables.columns
         with services.ingesting.enter(call.scope):
             good, refused = await sort_out(
                 call,

@@ -30,11 +30,11 @@ class Health(msgspec.Struct):
 
 def health(services: Services) -> Health:
     """Return how the process stands; `missing` says what it is not ready for."""
-    replica, connected = services.replica, services.producer.connected
+    tables, connected = services.tables, services.producer.connected
     missing = (
-        [] if replica.ready else [f"the replica has {replica.lag()} records of the changelogs still to read"]
+        [] if tables.ready else [f"the replica has {tables.lag()} records of the changelogs still to read"]
     )
-    return Health(replica.ready, replica.lag(), replica.staleness_ms(), connected, missing)
+    return Health(tables.ready, tables.lag(), tables.staleness_ms(), connected, missing)
 
 
 def operations(services: Services) -> list[Operation]:

@@ -71,7 +71,7 @@ def operations(services: Services) -> list[Operation]:
 
     async def get(call: Call) -> Reply:
         item_id = call.id("item_id")
-        row = services.replica.item(item_id)
+        row = services.tables.item(item_id)
         if row is None:
             raise Problem(404, "not-found", f"item {item_id!r} is not known to this replica")
         return as_json(item_view(item_id, row, services.now()))

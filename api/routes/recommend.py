@@ -190,4 +190,4 @@ def operations(services: Services) -> list[Operation]:
 def _of_session(event: EventIn, at: int, services: Services) -> Event:
     if event.user_id is None and event.session_id is None:
         event = msgspec.structs.replace(event, session_id=SESSION_ID)
-    return complete(event, at, services.replica.columns)
+    return complete(event, at, services.tables.columns)

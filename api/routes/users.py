@@ -43,7 +43,7 @@ def operations(services: Services) -> list[Operation]:
 
     async def get(call: Call) -> Reply:
         user_id = call.id("user_id")
-        user = services.replica.user(user_id)
+        user = services.tables.user(user_id)
         if user is None or not (
             user.first_at or user.profile
         ):  # an erased user's row holds marks and no more
