@@ -14,6 +14,7 @@ from api.engine import Engine
 from api.ingest import Ingest
 from api.kafka_producer import KafkaProducer
 from api.keys import Keys
+from api.live import Live, Still
 from api.metrics import Metrics
 from api.operations import EscapedPaths, Operation, routes
 from api.producer import Producer
@@ -51,13 +52,13 @@ def create_app(
     metrics, keys = Metrics(), Keys(settings.api_keys)
     producer = producer or KafkaProducer(settings)
     slate_producer = slate_producer or KafkaProducer(settings)
-    if state is None:
-        raise NotImplementedError
-    engine = Engine(state, load(settings.config), observe=metrics.stage, count=metrics.count)
+    live = Live(settings, now) if state is None else Still(state)
+    engine = Engine(live.state, load(settings.config), observe=metrics.stage, count=metrics.count)
     slates = SlateLog(slate_producer, engine.slate, settings, metrics)
     services = Services(
         settings=settings,
-        tables=state.tables,
+        tables=live.state.tables,
+        trouble=lambda: live.trouble,
         engine=engine,
         producer=producer,
         ingest=Ingest(producer, settings),
@@ -71,7 +72,7 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            for part in (producer, slate_producer, slates):
+            for part in (live, producer, slate_producer, slates):
                 await part.start()
                 stack.push_async_callback(part.stop)
             yield

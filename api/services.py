@@ -25,6 +25,7 @@ class Services:
 
     settings: Settings
     tables: Tables
+    trouble: Callable[[], str]
     engine: Engine
     producer: Producer
     ingest: Ingest

@@ -17,24 +17,28 @@ class Live(msgspec.Struct):
 
 
 class Health(msgspec.Struct):
-    """How fresh the answers are, and whether events can be written; without `kafka` reading goes on, so it
-    does not touch `ready`.
+    """How fresh the answers are; `trouble` is why they grow no fresher, `kafka` whether events are taken.
+
+    Without Kafka reading goes on: once `ready`, a process stays so.
     """
 
     ready: bool
     lag: int
     staleness_ms: float
     kafka: bool
+    trouble: str
     missing: list[str]
 
 
 def health(services: Services) -> Health:
     """Return how the process stands; `missing` says what it is not ready for."""
-    tables, connected = services.tables, services.producer.connected
-    missing = (
-        [] if tables.ready else [f"the replica has {tables.lag()} records of the changelogs still to read"]
+    tables, trouble = services.tables, services.trouble()
+    missing = []
+    if not tables.ready:
+        missing = [trouble or f"the replica has {tables.lag()} records of the changelogs still to read"]
+    return Health(
+        tables.ready, tables.lag(), tables.staleness_ms(), services.producer.connected, trouble, missing
     )
-    return Health(tables.ready, tables.lag(), tables.staleness_ms(), connected, missing)
 
 
 def operations(services: Services) -> list[Operation]:

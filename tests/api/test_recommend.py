@@ -61,8 +61,8 @@ def test_parameters_reach_the_engine(api):
 @pytest.mark.parametrize(
     "query",
     ["n=0", "n=201", "n=x", "n=1&n=2", "colour=red", "surface=Nowhere!", "surface=nowhere", "explain=maybe",
-     "ctx.=x", "ctx.A=x", "ctx.a=1&ctx.a=2", "ctx=x", "category=", "n=1&user=%FF", "exclude=" + "x" * 257, "x" * 9000,
-     "&".join(f"exclude={n}" for n in range(201))],
+     "ctx.=x", "ctx.A=x", "ctx.a=1&ctx.a=2", "ctx=x", "category=", "n=1&user=%FF", "exclude=" + "x" * 257,
+     "x" * 9000,     "&".join(f"exclude={n}" for n in range(201))],
 )  # fmt: skip
 def test_an_impossible_query_is_refused(api, query):
     for path in ("/v1/recommend/anna", "/v1/similar/item-1", "/v1/popular"):

@@ -1,0 +1,90 @@
+"""The live state: replica, vectors and trends of a running process, started together and kept in step.
+
+It answers from the first moment, with what the disk held; the replica says when that has caught up.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from api.replica import Replica
+from api.space import ItemSpace
+from api.state import State
+from api.trends import Trends
+from streams.errors import RefoldError
+from streams.settings import Settings
+
+log = logging.getLogger("refold.api")
+TRENDS_SECONDS = 1.0
+SHARE = 20.0  # the trends rest so many times as long as they took: a twentieth of one core
+
+
+class Live:
+    """Builds the state of the settings; `start` and `stop` it in the running loop."""
+
+    def __init__(self, settings: Settings, now: Callable[[], int]) -> None:
+        self.replica = Replica(settings)
+        self._space = ItemSpace(self.replica.columns, settings.data / settings.api_name / "space")
+        self._trends = Trends(self.replica.columns)
+        self.replica.on_item_change.append(self._space.touch)
+        self.state = State(self.replica, self._space, self._trends, self._space)
+        self._now = now
+        self._failure = ""
+        self._loading: asyncio.Task[None] | None = None
+        self._running: list[asyncio.Task[None]] = []
+
+    @property
+    def trouble(self) -> str:
+        """Why the state does not follow the log, empty while all is well."""
+        return self._failure or self.replica.trouble
+
+    async def start(self) -> None:
+        """Open the disk and load on in the background; raises StateError when the folder is unusable."""
+        self._space.load()  # before anything else gives items their slots
+        self._loading = asyncio.create_task(self._load(), name="load")
+        await asyncio.sleep(0)
+        if self._loading.done():
+            self._loading.result()
+
+    async def stop(self) -> None:
+        """End all work, keep a snapshot of the vectors, close the disk."""
+        for task in [*self._running, self._loading]:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        await self._space.stop()
+        await self.replica.stop()
+
+    async def _load(self) -> None:
+        try:
+            await self.replica.start()
+        except RefoldError as error:
+            self._failure = str(error)
+            raise
+        await self._space.compare()
+        self._running = [
+            asyncio.create_task(self._space.run(), name="space"),
+            asyncio.create_task(self._keep_trends(), name="trends"),
+        ]
+
+    async def _keep_trends(self) -> None:
+        while True:
+            try:
+                self._trends.show(await asyncio.to_thread(self._trends.compute, self._now()))
+            except Exception:
+                log.exception("trends could not be computed; the old ones stay")
+            await asyncio.sleep(max(TRENDS_SECONDS, SHARE * self._trends.seconds))
+
+
+class Still:
+    """A state that was handed in and follows nothing."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.trouble = ""
+
+    async def start(self) -> None:
+        """Begin nothing."""
+
+    async def stop(self) -> None:
+        """End nothing."""
