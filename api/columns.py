@@ -173,7 +173,7 @@ class Columns:
         said = [unlisted if row.catalogue is None else row.catalogue for _, row in rows]
         codes = np.full((len(rows), CATEGORIES), -1, dtype=np.int32)
         for n, item in enumerate(said):
-            for m, name in enumerate(item.get("categories", ())[:CATEGORIES]):
+            for m, name in enumerate([*dict.fromkeys(item.get("categories", ()))][:CATEGORIES]):
                 codes[n, m] = self.category(name)
         self.categories[slots] = codes
         self.listed[slots] = [row.catalogue is not None for _, row in rows]

@@ -31,7 +31,7 @@ NOISE = 0.01  # difference of a coordinate that is rounding, not change
 
 
 class ItemSpace:
-    """The vectors `y` (capacity, d + 1) by slot, zero for items not placed yet, and the index of the live ones.
+    """The vectors `y` (capacity, d + 1) by slot, zero for those without a place, and the index of the live.
 
     `folder` keeps a snapshot over restarts: call `load` before the columns are filled, `compare` afterwards.
     Everything is called in the event loop; `run` does the work.
@@ -182,5 +182,5 @@ class ItemSpace:
 
 
 async def _exhaust(step: Callable[[], bool]) -> None:
-    while step():
-        await asyncio.sleep(0)  # noqa: ASYNC110 - it does not wait, it lets requests through
+    while step():  # noqa: ASYNC110 - it does not wait, it lets requests through
+        await asyncio.sleep(0)
