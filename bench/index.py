@@ -68,7 +68,7 @@ class Catalogue:
 def run(json: bool = False, items: int = 100_000, dimensions: int = 128, seconds: int = 60) -> dict[str, Any]:
     """Search for `seconds` while vectors change and bases are built; print the report too if `json`.
 
-    The first quarter goes without a build, as the baseline; then one is started, and others when they are due.
+    The first quarter goes without a build, as the baseline; then one starts, and others when they are due.
     """
     catalogue, index = Catalogue(items, dimensions), VectorIndex(dimensions, automatic=False)
     index.update(np.arange(items), catalogue.vectors)
