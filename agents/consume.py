@@ -43,7 +43,9 @@ class DeadLetters:
 
 async def consume(stream: Any, fold: Callable[[Any], None], flusher: Flusher, dead: DeadLetters) -> None:
     """Fold every record of a Faust stream; `fold` takes the message and raises Refused before it changes anything."""
-    async for event in stream.noack().events():
+    records = stream.noack()
+    async for _ in records:
+        event = records.current_event
         try:
             fold(event.message)
         except Refused as refused:

@@ -20,6 +20,7 @@ Outgoing = Iterable[tuple[str, int, list[Record]]]
 MOST_HELD = 8_192  # source records folded but not acked; beyond it, or beyond so many
 MOST_BYTES = 4 << 20  # bytes of them, folding waits for the flush
 LONGEST = 1.0  # seconds between flushes under load
+BACKLOG = 500  # records in one flush that show a log being caught up with: then rows are worth gathering
 BUSY_SHARE = 4  # the pause is at least this many times the cost of the last flush
 
 
@@ -103,9 +104,10 @@ class Flusher:
                 pass
             self._wake.clear()
             if self._held or any(table.dirty() for table in self._tables):
-                started = time.perf_counter()
+                started, behind = time.perf_counter(), len(self._held) > BACKLOG
                 try:
                     await asyncio.shield(self.flush())
                 except Exception as error:  # noqa: BLE001 - any failure here means state is not safe
                     die(f"a flush failed: {error!r}; the records since the last one will be folded again")
-                pause = min(max(self._pause, BUSY_SHARE * (time.perf_counter() - started)), LONGEST)
+                busy = BUSY_SHARE * (time.perf_counter() - started)
+                pause = LONGEST if behind else min(max(self._pause, busy), LONGEST)

@@ -1,22 +1,60 @@
-"""Faust's Kafka transport with one mistake mended.
+"""Faust's Kafka transport, with one mistake mended and its loop over records made cheaper.
 
-Faust records a gap in the offsets of a compacted topic as one longer than it is, so that the record after the gap
-counts as acked and may be committed before it was folded. `items` and `profiles` are compacted.
+The mistake: Faust records a gap in the offsets of a compacted topic as one longer than it is, so that the record
+after the gap counts as acked and may be committed before it was folded. `items` and `profiles` are compacted.
+
+The cost: Faust starts four tasks for every record, to hand it over and to notice a rebalance meanwhile. Handing over
+hardly ever waits, so it is tried first without any task.
 """
 
+from collections.abc import Coroutine, Generator
 from typing import Any
 
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
+from mode.services import WaitResults
 
 SCHEME = "refold"
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
-    """Faust's consumer; a gap ends before the next real record."""
+    """Faust's consumer; a gap ends before the next real record, and waiting starts only where something waits."""
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         await super()._add_gap(tp, offset_from, offset_to - 1)
+
+    async def wait_first(self, *coros: Any, timeout: Any = None) -> Any:
+        """Return at once when the first of two coroutines ends without waiting; else wait as Faust does."""
+        if len(coros) != 2 or not all(isinstance(coro, Coroutine) for coro in coros):
+            return await super().wait_first(*coros, timeout=timeout)
+        first, other = coros
+        try:
+            awaited = first.send(None)
+        except StopIteration as end:
+            other.close()
+            return WaitResults([first], [end.value], stopped=False)
+        return await super().wait_first(_Begun(first, awaited), other, timeout=timeout)
+
+
+class _Begun:
+    """A coroutine that has already run to its first wait."""
+
+    def __init__(self, begun: Coroutine[Any, Any, Any], awaited: Any) -> None:
+        self._begun = begun
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        awaited = self._awaited
+        while True:
+            try:
+                sent = yield awaited
+            except BaseException as error:  # noqa: BLE001 - a cancellation too belongs to the coroutine
+                awaited = self._begun.throw(error)
+                continue
+            try:
+                awaited = self._begun.send(sent)
+            except StopIteration as end:
+                return end.value
 
 
 class Transport(driver.Transport):  # type: ignore[misc]
