@@ -157,16 +157,17 @@ class Columns:
         """Forget what a deleted row said; the slot stays. Return it, or None for an unknown item."""
         slot = self.slot_of.get(item)
         if slot is not None:
-            for name, (_, _, fill) in self._shape.items():
-                if name != "seen_hash":
-                    getattr(self, name)[slot] = fill
+            self._blank(slot)
         return slot
 
     def clear(self) -> None:
         """Forget what all rows said; the slots stay."""
+        self._blank(slice(None))
+
+    def _blank(self, which: int | slice) -> None:
         for name, (_, _, fill) in self._shape.items():
             if name != "seen_hash":
-                getattr(self, name)[:] = fill
+                getattr(self, name)[which] = fill
 
     def _list(self, slots: Slots, rows: Sequence[tuple[str, ItemRow]]) -> None:
         unlisted: dict[str, Any] = {"available": False}

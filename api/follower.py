@@ -23,22 +23,11 @@ Place = tuple[str, int]  # table, partition
 
 
 class Record(Protocol):
-    """A record of a changelog: a row, or None for a deleted one."""
+    """A record of a changelog: the bytes of a row, or None for a deleted one."""
 
-    @property
-    def offset(self) -> int:
-        """Where it stands in its partition."""
-        ...
-
-    @property
-    def key(self) -> bytes | None:
-        """The key of the row."""
-        ...
-
-    @property
-    def value(self) -> bytes | None:
-        """The bytes of the row."""
-        ...
+    offset: int
+    key: bytes | None
+    value: bytes | None
 
 
 class Sink(Protocol):

@@ -41,7 +41,7 @@ class Rows:
     """The rows of one table, and per partition the changelog offset of the last one taken over.
 
     `identity` says what the rows mean (namespace, row version, partitions); others on disk are wiped.
-    `broken` says how RocksDB failed, until `mend`. Raises StateError when the folder cannot be used.
+    `broken` says how RocksDB failed, until `wipe` or `reopen`. Raises StateError when the folder is unusable.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
@@ -99,6 +99,8 @@ class Rows:
 
         `spans` gives (begin, end) of each partition of the changelog, `now` is in ms.
         """
+        if any(sign in self.broken for sign in BROKEN):
+            return self.broken
         if self.offsets and now - self.fresh_at() > AWAY_MS:
             return f"it was not up to date for {AWAY_MS // 3_600_000} hours, so deletions may be missing"
         for partition, offset in self.offsets.items():
@@ -117,11 +119,8 @@ class Rows:
         self._db = self._open()
         self._check()
 
-    def mend(self) -> None:
-        """Wipe what is corrupt, else open again: after a full disk RocksDB refuses to write until then."""
-        if any(sign in self.broken for sign in BROKEN):
-            self.wipe(self.broken)
-            return
+    def reopen(self) -> None:
+        """Close and open again: after a full disk RocksDB writes no more until then. Raises StateError."""
         self._db.close()
         self._db = self._open()
         self._check()

@@ -108,7 +108,7 @@ class ItemSpace:
             if (self._fit is None or self._fit.done()) and self.due(time.monotonic()):
                 self._fit = asyncio.create_task(self._try_fit())
             if self._fit is None or self._fit.done() or self.waiting < BULK:
-                await _exhaust(self.step)
+                await self._work()
 
     async def fit(self) -> None:
         """Fit a space to the columns, place everything in it and swap it in."""
@@ -141,10 +141,12 @@ class ItemSpace:
             return
         await _exhaust(lambda: not self._placer.sign(STEP))
         self._grow()
+        self._changed[:] = False
         y = await asyncio.to_thread(self._placer.place_all, self.space)
         slots = np.arange(len(y))
         moved = (np.abs(y.astype(np.float32) - self.y[slots]) > NOISE).any(axis=1)
-        self._waiting[slots] = moved | (self._live[slots] != self._placer.live(slots))
+        moved |= self._live[slots] != self._placer.live(slots)
+        self._waiting[slots] = moved | self._changed[slots]
         logger.info("%d of the %d items in the snapshot have moved since", self.waiting, n)
 
     async def stop(self) -> None:
@@ -157,6 +159,13 @@ class ItemSpace:
             placed = Placed(self.space, self.y[:n], self._live[:n], self.index, self._choices)
             await asyncio.to_thread(space_snapshot.save, self._folder, self._columns, placed)
         await asyncio.to_thread(self.index.close)
+
+    async def _work(self) -> None:
+        try:
+            await _exhaust(self.step)
+        except Exception:
+            # These items keep their place until they change again; the others must not wait for ever.
+            logger.exception("some items could not be placed")
 
     async def _try_fit(self) -> None:
         began = time.monotonic()

@@ -57,10 +57,15 @@ class LocalTables:
         return {table: dict(rows.offsets) for table, rows in self._rows.items()}
 
     async def load(self) -> None:
-        """Open the disk and take over what it holds; raises StateError if the folder cannot be used."""
+        """Open the disk and take over what it holds; raises StateError if the folder cannot be used.
+
+        Whatever the disk holds is answered from the first turn of the event loop, the columns fill meanwhile.
+        """
         folder = self._settings.data / self._settings.api_name
         for table in VERSIONS:
             self._rows[table] = Rows(folder / f"{table}.db", self._identity(table))
+        for key, _ in self._rows["popular"].scan():
+            self._held_in.setdefault(key[2:].decode(), set()).add(int.from_bytes(key[:2]))
         chunk: dict[bytes, bytes | None] = {}
         for key, row in self._rows["items"].scan():
             chunk[key] = row
@@ -69,8 +74,6 @@ class LocalTables:
                 chunk = {}
                 await asyncio.sleep(0)
         self._put_items(chunk)
-        for key, _ in self._rows["popular"].scan():
-            self._held_in.setdefault(key[2:].decode(), set()).add(int.from_bytes(key[:2]))
 
     def close(self) -> None:
         """Close the disk."""
@@ -106,7 +109,7 @@ class LocalTables:
                 context = key.decode()
                 self._lists.forget(context)
                 held = self._held_in.setdefault(context, set())
-                (held.add if row is not None else held.discard)(partition)
+                held.discard(partition) if row is None else held.add(partition)
                 if not held:
                     del self._held_in[context]
 
@@ -144,11 +147,10 @@ class LocalTables:
             held = {partition: span for (name, partition), span in spans.items() if name == table}
             if reason := rows.distrusted(held, int(time.time() * 1000)):
                 rows.wipe(reason)
-                self._forget(table)
             elif rows.broken:
-                rows.mend()
-                if not rows.offsets:  # it was corrupt
-                    self._forget(table)
+                rows.reopen()
+            if not rows.offsets:
+                self._forget(table)
         return {
             (table, partition): self._rows[table].offsets.get(partition, begin - 1) + 1
             for (table, partition), (begin, _) in spans.items()
@@ -198,6 +200,6 @@ class LocalTables:
             self._users.clear()
 
     def _identity(self, table: str) -> str:
-        s = self._settings
-        which = s.api_partitions or "all"
-        return f"{s.changelog(table)} v{VERSIONS[table]} epoch {s.epoch} partitions {which} of {s.partitions}"
+        s, version = self._settings, VERSIONS[table]
+        which = f"partitions {s.api_partitions or 'all'} of {s.partitions}"
+        return f"{s.changelog(table)}, version {version}, epoch {s.epoch}, {which}"

@@ -367,32 +367,6 @@ def test_the_loop_turns_while_much_is_taken_over(replica):
     assert np.median(waits[waits > 1e-4]) < 0.01  # 2 ms on a free core
 
 
-def test_vectors_and_trends_follow_the_items_and_outlive_a_restart(settings):
-    lonely = Settings(data=settings.data, partitions=4, dimensions=D, kafka="127.0.0.1:1")
-
-    async def main(first):
-        replica = Replica(lonely)
-        await replica.start()
-        if first:
-            replica.apply("items", 0, records([(f"i{n}", an_item(n).row()) for n in range(300)]))
-        await asyncio.sleep(0.6)
-        found = replica.state
-        slot = replica.columns.slot_of["i1"]
-        nearest = found.index.search(found.vectors.similar(slot), 5)[0]
-        assert len(nearest) == 5
-        assert replica.columns.available[nearest].all()
-        assert replica.vectors.waiting == 0
-        names = [replica.columns.ids[near] for near in nearest]
-        listed = len(found.trends.popular_all)
-        await replica.stop()
-        return names, listed, replica.vectors.fits
-
-    names, _, _ = asyncio.run(main(first=True))
-    again, listed, fits = asyncio.run(main(first=False))
-    assert again == names
-    assert (listed, fits) == (200, 0)
-
-
 def test_it_starts_and_answers_without_a_broker(settings):
     first = opened(settings)
     first.apply("users", 0, records([("u", a_user(["i"]).row())]))

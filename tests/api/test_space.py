@@ -107,6 +107,22 @@ def test_what_changes_during_a_fit_is_placed_afterwards(monkeypatch):
     check_in_step(columns, space)
 
 
+def test_items_that_cannot_be_placed_stop_nothing(monkeypatch, caplog):
+    _, space = filled(3 * live.STEP)
+    place = Placer.place
+
+    def fail_once(placer, space, slots):
+        monkeypatch.setattr(Placer, "place", place)
+        raise ValueError("ours")
+
+    monkeypatch.setattr(Placer, "place", fail_once)
+    asyncio.run(space._work())
+    asyncio.run(space._work())
+    assert space.waiting == 0
+    assert np.count_nonzero(space.y.any(axis=1)) == 2 * live.STEP
+    assert "could not be placed" in caplog.text
+
+
 def test_a_fit_that_fails_leaves_the_old_space(monkeypatch, caplog):
     columns, space = filled()
     settle(space)
@@ -182,11 +198,15 @@ def test_a_restart_finds_the_snapshot_and_what_moved_since(tmp_path):
         assert again.category_names == columns.category_names
         for n in reversed(range(301)):  # another order, one more item
             put(again, n, seed=7 if n in changed else 0, available=n != 9)
-        await space.compare()
+        await asyncio.gather(space.compare(), change(again, space))
         return again, space
 
+    async def change(again, space):
+        await asyncio.sleep(0)  # after the comparison has begun
+        space.touch(np.array([put(again, 5, seed=7)]))
+
     again, space = asyncio.run(restart({4, 200}))
-    assert space.waiting == 4  # the two, the unavailable one and the new one
+    assert space.waiting == 5  # the two, the unavailable one, the new one and the one that changed meanwhile
     assert not np.array_equal(space.space.matrix, np.eye(D))
     settle(space)
     check_in_step(again, space)
