@@ -14,6 +14,10 @@ from streams.dead_letters import DeadLetter
 from streams.errors import Refused
 from streams.settings import Settings
 
+MOST_KEPT = 400_000  # bytes of a refused value or key: a dead letter must fit a record, whatever came in
+CUT = "; kept here without its end, whole only in its own topic"
+MOST_SAID = 1_000  # characters of a reason, which may quote what came in
+
 
 class DeadLetters:
     """The refused records of one agent since the last flush."""
@@ -24,14 +28,15 @@ class DeadLetters:
 
     def bury(self, message: Any, reason: str) -> None:
         """Keep a refused record with where it stood and why."""
+        cut = max(len(message.value or b""), len(message.key or b"")) > MOST_KEPT
         letter = DeadLetter(
             topic=message.topic,
             partition=message.partition,
             offset=message.offset,
-            reason=reason,
+            reason=f"{reason[:MOST_SAID]}{CUT if cut else ''}",
             at=int(message.timestamp * 1000),
-            key=message.key,
-            value=message.value,
+            key=_head(message.key),
+            value=_head(message.value),
         )
         self._records.setdefault(message.partition, []).append((None, dead_letters.encode(letter)))
 
@@ -39,6 +44,10 @@ class DeadLetters:
         """Return and forget what was buried."""
         records, self._records = self._records, {}
         return [(self._topic, partition, letters) for partition, letters in records.items()]
+
+
+def _head(data: bytes | None) -> bytes | None:
+    return None if data is None else data[:MOST_KEPT]
 
 
 async def consume(stream: Any, fold: Callable[[Any], None], flusher: Flusher, dead: DeadLetters) -> None:

@@ -10,8 +10,10 @@ from models.items import ItemRow
 from models.popular import Popular
 from streams import items as catalogue
 from streams import touches
+from streams.errors import Refused
+from streams.rows import Vector
 from streams.settings import Settings
-from streams.touches import Touch
+from streams.touches import Touch, Touches
 
 CATALOGUE, TOUCHES = 0, 1  # sources of `items`, in the topology's order
 
@@ -26,7 +28,7 @@ class ItemAgent:
 
     def fold_catalogue(self, message: Any) -> None:
         """Fold an item of the catalogue, or its tombstone; raises Refused, having changed nothing."""
-        key = message_key(message)
+        key = message_key(message, self._settings)
         item = None if message.value is None else catalogue.decode(message.value)
         partition = self._items.partition(message.partition)
         row = partition.get(key)
@@ -35,12 +37,15 @@ class ItemAgent:
             partition.put(key, items.list_item(row, item))
 
     def fold_touches(self, message: Any) -> None:
-        """Fold what one events partition said to this item partition; what was said twice is folded once."""
+        """Fold what one events partition said to this item partition; what was said twice is folded once.
+
+        Raises Refused, having changed nothing, when its vectors are of another length.
+        """
         batch = touches.decode(message.value)
         partition = self._items.partition(message.partition)
         lists = self._popular.partition(message.partition)
         source = marks.source(TOUCHES, batch.epoch, batch.partition)
-        arrived = vectors.from_half(batch.vectors, self._settings.dimensions)
+        arrived = _arrived(batch, self._settings.dimensions)
         for said in batch.said:
             key, origin = said.item, said.origin
             row = partition.get(key)
@@ -57,3 +62,17 @@ class ItemAgent:
                 chosen = lists.get(context)
                 if marks.advance(chosen.marks, source, origin):
                     lists.dirty[context] = popular.choose(chosen, key, amount)
+
+
+def _arrived(batch: Touches, dimensions: int) -> Vector:
+    try:
+        arrived = vectors.from_half(batch.vectors, dimensions)
+    except ValueError:
+        raise Refused(
+            f"{len(batch.vectors)} bytes are no vectors of {dimensions} half floats: REFOLD_DIMENSIONS was "
+            "another when they were said; rebuild under a new REFOLD_NAMESPACE"
+        ) from None
+    most = max((said.arrived for said in batch.said if type(said) is Touch), default=-1)
+    if most >= len(arrived):
+        raise Refused(f"a touch names vector {most} of {len(arrived)}: REFOLD_DIMENSIONS was another")
+    return arrived

@@ -9,6 +9,7 @@ from agents.table import Table
 from models import marks, users, vectors
 from models.users import User
 from streams import events, profiles, touches
+from streams.checks import MAX_ID_BYTES, OLDEST
 from streams.errors import Refused
 from streams.events import Event
 from streams.partition import partition_of
@@ -68,7 +69,7 @@ class UserAgent:
 
     def fold_profiles(self, message: Any) -> None:
         """Fold a profile; a tombstone becomes an `erase` event, so that one log orders a user's life."""
-        key = message_key(message)
+        key = message_key(message, self._settings)
         profile = None if message.value is None else profiles.decode(message.value)
         partition = self._table.partition(message.partition)
         user = partition.get(key)
@@ -81,7 +82,7 @@ class UserAgent:
             erase = Event(
                 event_id=f"erase-{self._settings.epoch}-{message.partition}-{message.offset}",
                 type=users.ERASE,
-                at=int(message.timestamp * 1000),
+                at=max(OLDEST, int(message.timestamp * 1000)),  # a client may give a record any time
                 user_id=key,
             )
             self._erased.setdefault(message.partition, []).append((key.encode(), events.encode([erase])))
@@ -114,12 +115,17 @@ def _records(epoch: int, origin: int, told: list[Touch | Link], led_by: list[Vec
     yield from _records(epoch, origin, told[half:], led_by[known:])
 
 
-def message_key(message: Any) -> str:
-    """Return the key of a record as text; raises Refused when it cannot be an id."""
+def message_key(message: Any, settings: Settings) -> str:
+    """Return the key of a record as text; raises Refused when it is no id, or lies in a wrong partition."""
+    raw: bytes = message.key or b""
+    if not 1 <= len(raw) <= MAX_ID_BYTES:
+        raise Refused(f"a key has 1..{MAX_ID_BYTES} bytes, this one {len(raw)}")
     try:
-        key: str = (message.key or b"").decode()
+        key = raw.decode()
     except UnicodeDecodeError:
-        raise Refused(f"the key {message.key!r} is not UTF-8") from None
-    if not key or len(message.key) > 256:
-        raise Refused(f"a key has 1..256 bytes, this one {len(message.key or b'')}")
+        raise Refused(f"the key {raw!r} is not UTF-8") from None
+    if partition_of(key, settings.partitions) != message.partition:
+        raise Refused(
+            f"key {key!r} does not belong to partition {message.partition} of {settings.partitions}"
+        )
     return key

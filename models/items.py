@@ -8,6 +8,7 @@ import msgspec
 
 from models.actions import IMPRESSION
 from models.decay import DAY
+from models.marks import in_order
 from streams.items import Item
 from streams.rows import Vector, pack, unpack
 from streams.touches import Touch
@@ -45,8 +46,8 @@ class ItemRow:
         """Return the bytes of the row."""
         return pack(
             VERSION,
-            (self.marks, self.catalogue, self.first_at, self.last_at, self.totals, self.windows, self.surfaces,
-             self.examined, self.answered, self.chosen, self.related, self.context, self.mass),
+            (in_order(self.marks), self.catalogue, self.first_at, self.last_at, self.totals, self.windows,
+             self.surfaces, self.examined, self.answered, self.chosen, self.related, self.context, self.mass),
         )  # fmt: skip
 
     @classmethod

@@ -7,6 +7,7 @@ partitions, whose items never overlap.
 from dataclasses import dataclass, field
 
 from models.decay import DAY, keep_largest
+from models.marks import in_order
 from streams.rows import pack, unpack
 
 VERSION = 1
@@ -23,7 +24,7 @@ class Popular:
 
     def row(self) -> bytes:
         """Return the bytes of the row."""
-        return pack(VERSION, (self.marks, self.items))
+        return pack(VERSION, (in_order(self.marks), self.items))
 
     @classmethod
     def from_row(cls, row: bytes) -> "Popular":

@@ -13,6 +13,7 @@ import msgpack
 
 from models import actions, rings, vectors
 from models.decay import DAY, growth, keep_largest
+from models.marks import in_order
 from streams.events import Event
 from streams.rows import Vector, pack, unpack
 from streams.touches import Link, Touch
@@ -23,7 +24,7 @@ TRAIL = 10  # distinct chosen items kept, newest first
 LINKS = 3  # of the trail, how many learn that they were followed
 RANK = 0.85  # weight of a link over one more choice in between
 SEEN = 400  # items the user acted on, as 4-byte hashes
-ERASE = "erase"  # reserved event type: forget everything but the marks
+ERASE = "erase"  # reserved event type: forget all that events said, but the marks
 IDS = 64  # recent event ids, as 8-byte hashes: the same id within these counts once
 CATEGORIES = 48
 TYPES = 32
@@ -64,8 +65,8 @@ class User:
         """Return the bytes of the row."""
         return pack(
             VERSION,
-            (self.marks, self.ids, self.first_at, self.last_at, self.past, self.length, self.trail, self.affinity,
-             self.counts, self.totals, self.session, self.seen, self.vector, self.mass, self.profile),
+            (in_order(self.marks), self.ids, self.first_at, self.last_at, self.past, self.length, self.trail,
+             self.affinity, self.counts, self.totals, self.session, self.seen, self.vector, self.mass, self.profile),
         )  # fmt: skip
 
     @classmethod
@@ -152,8 +153,9 @@ def react(user: User, event: Event, origin: int, weights: Mapping[str, float], d
 
 
 def _erase(user: User) -> None:
-    # marks and hashed event ids stay: without them a replay would bring the past back
-    blank = User(marks=user.marks, ids=user.ids)
+    # marks and hashed event ids stay: without them a replay would bring the past back. The profile went with its
+    # tombstone; one that stands here was written later, and its own topic alone says when it ends
+    blank = User(marks=user.marks, ids=user.ids, profile=user.profile)
     for name in User.__slots__:
         setattr(user, name, getattr(blank, name))
 

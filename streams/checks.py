@@ -19,7 +19,7 @@ Name = Annotated[str, Meta(pattern=PATTERN.pattern)]
 Kind = Annotated[str, Meta(min_length=1, max_length=64)]  # a Name whose pattern its contract checks itself
 Text = Annotated[str, Meta(max_length=1024)]
 Millis = Annotated[int, Meta(ge=OLDEST, le=4_102_444_800_000)]
-Scalar = str | float | bool
+Scalar = Text | float | bool  # bounded: a row must fit a record
 
 
 def check_ids(*ids: str | None) -> None:

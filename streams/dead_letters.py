@@ -30,5 +30,5 @@ def decode(value: bytes) -> DeadLetter:
     """Return the dead letter of a record; raises Refused with the reason."""
     try:
         return _decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"not a dead letter: {error}") from None

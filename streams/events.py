@@ -73,7 +73,7 @@ def check(event: Event, now: int) -> Event:
 
 
 def _check_name(name: str) -> None:
-    if not PATTERN.match(name):
+    if not PATTERN.fullmatch(name):
         raise Refused(f"{name[:64]!r} is not a name: a-z first, then a-z, 0-9, _ . or -, at most 64")
     if len(_names) < 1024:
         _names.add(name)
@@ -110,12 +110,12 @@ def salvage(value: bytes, now: int) -> tuple[list[Event], list[tuple[int, str]]]
     """Split a refused record into its good events and the (index, reason) of each bad one; raises Refused."""
     try:
         parts = _raw.decode(value)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Refused(f"not a batch of events: {error}") from None
     good, bad = [], []
     for index, part in enumerate(parts):
         try:
             good.append(check(msgspec.msgpack.decode(part, type=Event), now))
-        except (Refused, msgspec.DecodeError) as error:
+        except (Refused, msgspec.DecodeError, UnicodeDecodeError) as error:
             bad.append((index, str(error)))
     return good, bad

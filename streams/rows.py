@@ -44,11 +44,14 @@ def pack(version: int, fields: tuple[Any, ...]) -> bytes:
 def unpack(version: int, row: bytes) -> list[Any]:
     """Return the fields of a row; vectors come back read-only. Raises StateError on another version."""
     try:
-        fields: list[Any] = msgpack.unpackb(row, ext_hook=_hook, strict_map_key=False)
-    except (ValueError, msgpack.UnpackException) as error:
+        fields: Any = msgpack.unpackb(row, ext_hook=_hook, strict_map_key=False)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise StateError(
             f"a row of {len(row)} bytes is not MessagePack: {error}; rebuild the table"
         ) from None
+    if not isinstance(fields, list) or not fields:
+        raise StateError(f"a row of {len(row)} bytes holds no fields; rebuild the table")
     if fields[0] != version:
-        raise StateError(f"a row has version {fields[0]}, this code reads {version}; rebuild the table")
-    return fields[1:]
+        raise StateError(f"a row has version {fields[0]!r}, this code reads {version}; rebuild the table")
+    found: list[Any] = fields[1:]
+    return found

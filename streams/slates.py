@@ -47,7 +47,7 @@ def decode(value: bytes) -> Slate:
     """Return the slate of a record; raises Refused with the reason."""
     try:
         slate = _decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"not a slate: {error}") from None
     if slate.v != VERSION:
         raise Refused(f"slate version {slate.v} is unknown; this Refold reads version {VERSION}")

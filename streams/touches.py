@@ -71,7 +71,7 @@ def decode(value: bytes | None) -> Touches:
     """Return the touches of a record; raises Refused with the reason."""
     try:
         touches = _decoder.decode(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"not a batch of touches: {error}") from None
     if touches.v != VERSION:
         raise Refused(f"touches version {touches.v} is unknown; this Refold reads version {VERSION}")
