@@ -1,4 +1,4 @@
-"""The API's way into a real Kafka: acknowledged, on the right partition, honest when the broker falls silent."""
+"""The API on a real Kafka: acknowledged, on the right partition, honest when the broker falls silent."""
 
 import contextlib
 import os
@@ -68,13 +68,13 @@ def read(settings, name):
 
 
 def accepted(send):
-    """The first 202: in its first second a new topic may have no leader, and 503 is then the honest answer."""
+    """The first 202: a new topic may have no leader for a second, and 503 is then the honest answer."""
     replies = []
     until(lambda: replies.append(send()) or replies[-1].status_code == 202)
     return replies[-1].json()
 
 
-def test_202_means_that_it_stands_in_the_log_on_the_partition_every_client_would_choose(settings):
+def test_202_means_it_stands_in_the_log_where_every_client_would_put_it(settings):
     with serving(settings) as client:
         until(lambda: connected(client))
         batch = [{**CLICK, "user_id": f"user-{n}"} for n in range(30)]
