@@ -1,4 +1,4 @@
-"""Faust's Kafka transport, with one mistake mended and its loop over records made cheaper.
+"""Faust's Kafka transport, with one mistake mended, its loop over records made cheaper and its polls shorter.
 
 The mistake: Faust records a gap in the offsets of a compacted topic as one longer than it is, so that the record
 after the gap counts as acked and may be committed before it was folded. `items` and `profiles` are compacted.
@@ -15,10 +15,23 @@ from faust.transport.drivers import aiokafka as driver
 from mode.services import WaitResults
 
 SCHEME = "refold"
+FETCH_MS = 50  # a partition whose records were just taken waits for the poll that runs without it
+
+
+class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Faust's consumer thread with a short long-poll."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_MS  # noqa: SLF001 - Faust fixes it at 1,500 and has no setting
+        return consumer
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer; a gap ends before the next real record, and waiting starts only where something waits."""
+
+    def _new_consumer_thread(self) -> Thread:
+        return Thread(self, loop=self.loop, beacon=self.beacon)
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         await super()._add_gap(tp, offset_from, offset_to - 1)

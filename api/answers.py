@@ -50,7 +50,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     arms: dict[str, str] = {}
     models: dict[str, str] = {}
-    items: tuple[Placed, ...] = ()
+    items: tuple[Placed, ...]
     state: dict[str, int] = {}
     counts: dict[str, int] = {}
     stages: dict[str, float] = {}

@@ -14,7 +14,7 @@ from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-POLL_MS = 250
+POLL_MS = 50
 POLL_RECORDS = 200  # parsing them takes half a millisecond
 SILENT_SECONDS = 10.0  # without an answer until the connection is made anew
 RETRY_SECONDS = (0.2, 5.0)

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from kafka import KafkaAdminClient, TopicPartition
-from kafka.admin import OffsetSpec
-from kafka.errors import KafkaError
+from kafka import KafkaAdminClient
 
 from bench import load
 from bench.report import AT_LEAST, AT_MOST, report
 from ops import topics
+from ops.lag import committed, end_offsets
 from ops.processes import Process, Processes
 from streams.events import Event, encode
 from streams.partition import partition_of
@@ -95,7 +94,7 @@ def _measure(
     try:
         while True:
             process.check()
-            done = _committed(admin, group, settings.topic("events"))
+            done = sum(committed(admin, group, settings.topic("events")).values())
             if not started and done >= records / 20:
                 started, begun = time.perf_counter(), done
             if not quarter and done >= records / 4:
@@ -109,19 +108,9 @@ def _measure(
         process.stop()
 
 
-def _committed(admin: KafkaAdminClient, group: str, topic: str) -> int:
-    try:
-        offsets = admin.list_group_offsets(group)[group]
-    except KafkaError:
-        return 0  # the group has not formed yet
-    return sum(at.offset for tp, at in offsets.items() if tp.topic == topic and at.offset > 0)
-
-
-def _caught_up(admin: KafkaAdminClient, settings: Settings) -> bool:
-    topic = settings.topic("touches")
-    parts = {TopicPartition(topic, number): OffsetSpec.LATEST for number in range(settings.partitions)}
-    said = sum(at.offset for at in admin.list_partition_offsets(parts).values())
-    return _committed(admin, settings.group("items"), topic) >= said
+def _caught_up(client: KafkaAdminClient, settings: Settings) -> bool:
+    done = committed(client, settings.group("items"), settings.topic("touches"))
+    return sum(done.values()) >= sum(end_offsets(client, settings, "touches").values())
 
 
 def _rss(process: Process) -> float:

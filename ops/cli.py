@@ -123,6 +123,14 @@ def load(
     _say(done, as_json)
 
 
+@app.command()
+def lag(as_json: Json = False) -> None:
+    """Show how many records each topic's stage has not folded yet."""
+    from ops.lag import lag as behind
+
+    _say(behind(Settings.from_env()), as_json)
+
+
 @topics.command("create")
 def topics_create(
     alter: Annotated[bool, typer.Option(help="also set the configuration of existing topics")] = False,

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from models.users import User
 from ops import embedded, groceries, topics
+from ops.lag import committed
 from ops.processes import Processes, free_port, is_free
 from streams import items as catalogue
 from streams import slates
@@ -33,6 +34,7 @@ from streams.write import EventWriter, producer
 PARTITIONS = 4
 PORT = 8088
 SECONDS = 90  # to wait for a state that must come
+PUBLISHED = 1.0  # seconds in which what items and lists say of folded users reaches the API
 SHOWN = 5
 console = Console(stderr=True)
 
@@ -132,11 +134,24 @@ def _stream(settings: Settings, api: httpx.Client, lines: Any, household: str, t
         task = progress.add_task("", total=len(lines))
         for start in range(0, len(lines), look):
             writer.write(groceries.events(lines[start : start + look]))
-            writer.finish()
+            _await_folds(settings, writer.finish())
             progress.update(task, completed=min(start + look, len(lines)))
             day = time.strftime("%d %B", time.gmtime(lines["at"][min(start + look, len(lines)) - 1] / 1000))
             _show(titles, _list(api, household), f"{household}, as it looks while {day} streams in")
         return writer.sent
+
+
+def _await_folds(settings: Settings, ends: dict[int, int]) -> None:
+    # offsets as they were acknowledged: the embedded broker's own end offsets lag behind
+    deadline = time.monotonic() + SECONDS
+    with topics.admin(settings) as client:
+        while time.monotonic() < deadline:
+            done = committed(client, settings.group("users"), settings.topic("events"))
+            if all(done.get(number, 0) >= end for number, end in ends.items()):
+                time.sleep(PUBLISHED)
+                return
+            time.sleep(0.1)
+    raise Unavailable(f"the worker did not fold the events within {SECONDS} s")
 
 
 def _click(api: httpx.Client, household: str) -> tuple[dict[str, Any], float | None, str]:
