@@ -39,7 +39,7 @@ def who(state: State, request: Request, weights: Mapping[str, float]) -> User | 
 
 
 def popular_here(state: State, request: Request) -> list[Sparse]:
-    """Return what is popular where the list will stand: in its categories, the country, the surface, anywhere."""
+    """Return what is popular in the categories asked for, in the country, on the surface, anywhere."""
     keys = contexts(request.surface, request.categories, request.context.get("country"))
     return [popular_in(state, key, request.at) for key in reversed(keys)]
 

@@ -21,6 +21,7 @@ from models.surfaces import Surface
 
 log = logging.getLogger(__name__)
 SOURCES = ("repeat", "related", "ann", "similar", "fresh", "popular", "trending", "backfill", "pin")
+LAST = 5  # items whose categories have neighbours by content
 SHARE = 0.6  # of the budget may go to finding candidates
 HALFWAY = 60.0  # added to a rank before its inverse is taken (Cormack, Clarke and Buettcher 2009)
 
@@ -31,8 +32,8 @@ Source = Callable[[int], Slots]  # quota -> slots, best first
 class Pool:
     """The distinct candidates, in the order of `slots`.
 
-    `source` indexes SOURCES, `merit` fuses the ranks in all sources that found one. `counts` says how many each
-    source brought, `skipped` why others brought none.
+    `source` indexes SOURCES, `merit` fuses the ranks in all sources that found one. `counts` says how many
+    each source brought, `skipped` why others brought none.
     """
 
     slots: Slots
@@ -57,14 +58,9 @@ def sources(
         return NONE[0] if query is None else index.search(query, quota)[0]
 
     def similar(quota: int) -> Slots:
-        last = int(asker.recent[0])
-        query = state.vectors.similar(last) if columns.mass[last] > 0 else None
-        if query is not None:
-            return index.search(query, quota)[0]
-        own = columns.categories[
-            last
-        ].tolist()  # nobody came by yet: neighbours by content, the narrowest first
-        return dealt([trends.by_category(code)[:quota] for code in own[::-1] if code >= 0], places)
+        rows = columns.categories[asker.recent[:LAST]].tolist()
+        narrowest = dict.fromkeys(code for row in rows for code in [c for c in row if c >= 0][-1:])
+        return dealt([trends.by_category(code)[:quota] for code in narrowest], places)
 
     def popular(quota: int) -> Slots:
         if request.categories:

@@ -47,8 +47,8 @@ class Unlogged(NamedTuple):
 class Engine:
     """Answers from one state and configuration; not for several threads, requests share scratch memory.
 
-    `clock` gives seconds for budgets and the cache; `observe` is told what each stage took, `count` what happened
-    (answers and failures by rung).
+    `clock` gives seconds for budgets and the cache; `observe` is told what each stage took, `count` what
+    happened (answers and failures by rung).
     """
 
     def __init__(
@@ -127,8 +127,8 @@ class Engine:
         )  # fmt: skip
 
     def _answer(
-        self, request: Request, arms: dict[str, str], *, user: User | None = None, rungs: tuple[str, ...] = (),
-        keep: bool = False,
+        self, request: Request, arms: dict[str, str], *, user: User | None = None,
+        rungs: tuple[str, ...] = (), keep: bool = False,
     ) -> Answer:  # fmt: skip
         surface = self._surface(request.surface, arms)
         watch = Stopwatch(self._clock, surface.budget_ms / 1000.0)
@@ -137,7 +137,7 @@ class Engine:
         if outcome.failed and keep and (entry := self._entry(request, stale=True)) is not None:
             return self._again(entry, request, outcome.reason)
         answer = self._said(request, outcome, request_id, arms)
-        if keep and surface.ttl_s and not outcome.failed:
+        if keep and answer.items and surface.ttl_s and not outcome.failed:
             self._keep(request, surface.ttl_s, answer)
         watch.lap("answer")
         for stage, seconds in watch.laps.items():

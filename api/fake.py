@@ -1,10 +1,12 @@
-"""Fake: a state without a broker, events through the real folds, items searched exactly; for tests and checks."""
+"""Fake: a state without a broker, events through the real folds, items searched exactly; for tests."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from api.columns import Columns, Slots
+from api.placing import Placer
 from api.state import State
 from models import actions
 from models.decay import current, growth
@@ -12,9 +14,8 @@ from models.features import Floats
 from models.items import WINDOWS, ItemRow, link, list_item, touch
 from models.popular import HALF_LIFE, Popular, choose
 from models.rerank import best
-from models.space import Space, query
+from models.space import Space, centroids, query
 from models.users import User, react
-from models.vectors import signs
 from streams.events import Event
 from streams.items import Item
 
@@ -29,6 +30,7 @@ class Fake:
 
     def __init__(self, dimensions: int = 64, weights: Mapping[str, float] = actions.DEFAULTS) -> None:
         self.columns = Columns(dimensions)
+        self._placer = Placer(self.columns)
         self.users: dict[str, User] = {}
         self.items: dict[str, ItemRow] = {}
         self.contexts: dict[str, Popular] = {}
@@ -99,11 +101,18 @@ class Fake:
         self.trending = np.argsort(-columns.trend[:size], kind="stable")[:MOST]
         born = np.where(np.isnan(columns.published_at), columns.first_at, columns.published_at)[:size]
         self.fresh = np.argsort(-np.nan_to_num(born, nan=np.inf), kind="stable")[:MOST]
-        known = columns.context[:size], columns.mass[:size], columns.chosen[:size]
-        own = np.array([signs(item, columns.dimensions) for item in columns.ids]).reshape(size, -1)
         if size:
-            self._exact = Space.fit(*known).place(*known, own)
+            self._exact = self._places(size)
             self.y = self._exact.astype(np.float16)
+
+    def _places(self, size: int) -> Floats:
+        columns, placer = self.columns, self._placer
+        placer.sign(size)
+        space = Space.fit(columns.context[:size], columns.mass[:size], columns.chosen[:size])
+        warm = np.flatnonzero(columns.mass[:size] > 0)
+        places = placer.place(space, warm)[:, :-1].astype(np.float32)
+        middles = centroids(places, columns.categories[warm], len(columns.category_names))
+        return placer.place_all(replace(space, centroids=middles)).astype(np.float32)
 
     def _sliding(self, window: int, now: int) -> Floats:
         tile, rest = divmod(now, WINDOWS[window])
@@ -144,8 +153,8 @@ class Fake:
 
     def by_category(self, code: int) -> Slots:
         """Return the items of a category, the most chosen first."""
-        held = (self.columns.categories[self.popular_all] == code).any(axis=1)
-        return self.popular_all[held]
+        held: Slots = self.popular_all[(self.columns.categories[self.popular_all] == code).any(axis=1)]
+        return held
 
     def query(self, recent: Slots) -> Floats | None:
         """Return the query vector of the last items, newest first."""

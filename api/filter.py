@@ -1,4 +1,4 @@
-"""Filter: which items may be shown to this asker on this surface, and what fills a pool that has too few of them."""
+"""Filter: which items may be shown to this asker on this surface, and what fills a pool of too few."""
 
 import numpy as np
 import numpy.typing as npt

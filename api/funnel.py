@@ -117,7 +117,10 @@ class Funnel:
         if query is None:
             return None
         self._asker.query = query[:-1]
-        return self._state.vectors.y[slots].astype(np.float32)[:, :-1]
+        y = self._state.vectors.y
+        vectors = y.take(slots, axis=0, mode="clip").astype(np.float32)[:, :-1]
+        vectors[slots >= len(y)] = 0.0  # met so lately that it has no place yet
+        return vectors
 
     def _slate(
         self, pool: Pool, scores: Floats, vectors: Floats | None = None, rows: Floats | None = None

@@ -1,4 +1,4 @@
-"""Ladder: what is served when the best cannot be; every step down is said, counted and logged, none is an error.
+"""Ladder: what is served when the best cannot be; a step down is said, counted and logged, never an error.
 
 full > cached > light > popular_in_context > popular > empty
 """
@@ -48,7 +48,7 @@ class Ladder:
         self, request: Request, surface: Surface, *, seed: str, watch: Stopwatch,
         user: User | None = None, rungs: tuple[str, ...] = (),
     ) -> Outcome:  # fmt: skip
-        """Return the best that can be shown; `user` and `rungs` are given where they are not the request's own."""
+        """Return the best that can be shown; `user` and `rungs` stand in for the request's own."""
         state, places = self._state, self._places
         funnel = Funnel(state, surface, request, seed=seed, places=places, watch=watch)
         reason, known = "", False

@@ -1,6 +1,7 @@
 """State: what the engine reads, as it needs to see it; a replica and what is derived from it.
 
-Every array is indexed by slot (api/columns.py). Nothing here may block: what is not in memory is not asked for.
+Every array is indexed by slot (api/columns.py). Nothing here may block: what is not in memory is not asked
+for.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """Experiments: who sees which variant of a surface, decided by a hash and by nothing else.
 
-Each experiment hashes with its own seed, so that two of them split users independently (Kohavi, Tang and Xu 2020,
-"Trustworthy online controlled experiments", chapter 4).
+Each experiment hashes with its own seed, so that two of them split users independently (Kohavi, Tang and Xu
+2020, "Trustworthy online controlled experiments", chapter 4).
 """
 
 from collections.abc import Mapping

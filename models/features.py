@@ -26,8 +26,8 @@ NO_HASHES: npt.NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
 class Feature:
     """One column of the matrix.
 
-    `freshness` says when it is computed, `scope` whose state it comes from; older state than `ttl` ms does not
-    count (0: never too old). An item or user without that state has the `default`.
+    `freshness` says when it is computed, `scope` whose state it comes from; older state than `ttl` ms does
+    not count (0: never too old). An item or user without that state has the `default`.
     """
 
     name: str
@@ -89,8 +89,8 @@ class Items(Protocol):
 class Asker:
     """Who asks, in slots and category codes; `recent` newest first, `now` in ms.
 
-    `affinity` and `session` are (codes, shares); `history` are the items chosen before with `times` and the ms of
-    the `last` time; `seen` are hashes; `query` is where the user stands among the items' vectors.
+    `affinity` and `session` are (codes, shares); `history` are the items chosen before with `times` and the
+    ms of the `last` time; `seen` are hashes; `query` is where the user stands among the items' vectors.
     """
 
     now: float

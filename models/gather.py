@@ -59,8 +59,8 @@ def gather(asker: Asker, items: Items, places: Places, vectors: Floats | None = 
 def covisits(recent: Slots, items: Items, places: Places) -> Sparse:
     """Return the items related to the recent ones, best first; `places` is scratch memory.
 
-    The sum over k of .8^k w(h_k, i) / (sqrt(n_h) + 5) / sqrt(n_i + 5): the item-item cosine of Sarwar et al. 2001,
-    shrunk, fading along the history.
+    The sum over k of .8^k w(h_k, i) / (sqrt(n_h) + 5) / sqrt(n_i + 5): the item-item cosine of Sarwar et al.
+    2001, shrunk, fading along the history.
     """
     if not len(recent):
         return NONE

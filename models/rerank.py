@@ -16,7 +16,7 @@ from models.places import Slots
 
 TOP = 10  # places that must be varied
 HEAD = 200  # candidates looked at closely
-DEMOTION = 0.1  # what a seen item keeps of its score where the surface demotes
+DEMOTION = 0.01  # what a seen item keeps of its score where the surface demotes
 STEP = 3  # places between two that explore
 
 Mask = npt.NDArray[np.bool_]
@@ -43,7 +43,7 @@ class Slate:
 
 
 def showable(items: Listed, slots: Slots, now: float, wanted: Codes | None = None) -> Mask:
-    """Tell which slots are listed, available, published, not expired and, if asked, of a `wanted` category."""
+    """Tell which slots are available, published, not expired and, if given, of a `wanted` category."""
     mask = items.listed[slots] & items.available[slots] & (items.expires_at[slots] > now)
     mask &= ~(items.published_at[slots] > now)  # NaN is unknown, and published
     if wanted is not None:
@@ -78,8 +78,8 @@ def arrange(
     """Return the best n, the first ten varied: at most `cap` of a category while others are left (0: any).
 
     `categories` has shape (candidates, k), -1 for none; codes in `free` are not counted. With `vectors` (unit
-    rows) and `diversity` the first ten are chosen by maximal marginal relevance (Carbonell and Goldstein 1998),
-    whose lambda is 1 - `diversity`. `pins` gives places (from 0) to candidates.
+    rows) and `diversity` the first ten are chosen by maximal marginal relevance (Carbonell and Goldstein
+    1998), whose lambda is 1 - `diversity`. `pins` gives places (from 0) to candidates.
     """
     n = min(n, len(scores))
     held = {place: index for place, index in (pins or {}).items() if place < n}
@@ -111,9 +111,9 @@ def explore(
 ) -> Slate:
     """Give some places, each with chance `epsilon`, to a candidate of the pool that is not in `order`.
 
-    Each place draws from a part of the pool of its own, so the chances are exact and independent: 1 - epsilon for
-    the item that stood there, epsilon / (size of the part) for each of the others. It is drawn from a hash of
-    `seed`, so a replay draws the same. The first place and the `fixed` ones are left alone.
+    Each place draws from a part of the pool of its own, so the chances are exact and independent: 1 - epsilon
+    for the item that stood there, epsilon / (size of the part) for each of the others. It is drawn from a
+    hash of `seed`, so a replay draws the same. The first place and the `fixed` ones are left alone.
     """
     order, propensity = order.copy(), np.ones(len(order))
     explored = np.zeros(len(order), dtype=np.bool_)
@@ -158,7 +158,7 @@ class _Top:
         self._free = {-1, *free}
         self._codes = categories[order]
         self._worth = scores[order].astype(np.float64)
-        self._full = np.zeros(len(order), dtype=np.bool_)  # of the head: a category stands there `cap` times
+        self._full: Mask = np.zeros(len(order), dtype=np.bool_)  # a category of it stands there `cap` times
         self._counts: dict[int, int] = {}
         self._likeness = np.zeros(len(order), dtype=np.float32)
         self._diversity, self._rows = 0.0, np.zeros((len(order), 0), dtype=np.float32)
@@ -196,7 +196,8 @@ class _Top:
 
     def _further(self, taken: list[int]) -> int | None:
         full = [code for code, count in self._counts.items() if count >= self._cap]
-        fits = ~np.isin(self._categories, full).any(axis=1)
+        fits = np.ones(len(self._scores), dtype=np.bool_)
+        fits[np.isin(self._categories, full).any(axis=1)] = False
         fits[self._order] = False
         fits[taken] = False
         return int(np.argmax(np.where(fits, self._scores, -np.inf))) if fits.any() else None

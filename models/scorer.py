@@ -36,7 +36,7 @@ class Scorer:
 
     @classmethod
     def of(cls, said: Mapping[str, Mapping[str, float]]) -> "Scorer":
-        """Return the scorer of {action: {feature or "bias": weight}}; raises SettingsError on another name."""
+        """Return the scorer of {action: {feature or "bias": weight}}; else raises SettingsError."""
         weights = np.zeros((len(NAMES), len(said)), dtype=np.float32)
         for n, (action, values) in enumerate(said.items()):
             for name, value in values.items():
@@ -72,5 +72,5 @@ class Scorer:
 
 @cache
 def light() -> Scorer:
-    """Return the packaged model, fitted on real purchases; in force until examples have taught a better one."""
+    """Return the packaged model, in force until examples have taught a better one."""
     return Scorer.of(tomllib.loads(resources.files("models").joinpath("light.toml").read_text()))

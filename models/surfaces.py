@@ -29,9 +29,9 @@ class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repeat: Count = 0
     related: Count = 300
     ann: Count = 400
-    similar: Count = 150
+    similar: Count = 200
     fresh: Count = 50
-    popular: Count = 200
+    popular: Count = 300
     trending: Count = 150
 
 
@@ -45,10 +45,11 @@ class Explore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One place where a list is shown.
 
-    `actions` weigh the predicted actions in the score. `seen` says what becomes of items the user acted on; the
-    categories in `exempt` are not concerned (groceries are bought again). `max_per_category` holds for the first
-    ten places (0: no limit), `diversity` is 1 - lambda of MMR. `boosts` multiply scores by category, `pins` give
-    items a place (1 is the first). `ttl_s` bounds an answer's age in the cache, `budget_ms` the time it may take.
+    `actions` weigh the predicted actions in the score. `seen` says what becomes of items the user acted on;
+    the categories in `exempt` are not concerned (groceries are bought again). `max_per_category` holds for
+    the first ten places (0: no limit), `diversity` is 1 - lambda of MMR. `boosts` multiply scores by
+    category, `pins` give items a place (1 is the first). `ttl_s` bounds an answer's age in the cache,
+    `budget_ms` the time it may take.
     """
 
     quotas: Quotas = Quotas()

@@ -1,0 +1,136 @@
+"""A made-up state of any size, written straight into columns and index: a large shop."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from api.columns import NEIGHBOURS, Columns, Slots
+from api.index import VectorIndex
+from api.state import State
+from bench.index import Catalogue
+from models import actions, space
+from models.features import Floats
+from models.items import ItemRow
+from models.users import User, react
+from streams.events import Event
+
+DIMENSIONS = 128
+USERS = 2_000
+EVENTS = 64  # of each user
+CATEGORIES = 1_000
+LIST = 1_600  # items of a popular list, as eight partitions make it
+
+
+class World:
+    """Tables, vectors, trends and index of `items` items; users are decoded from their rows at every look."""
+
+    def __init__(self, items: int, say: Callable[[str], None] = lambda _: None) -> None:
+        self.random = np.random.default_rng(11)
+        self.now = int(time.time() * 1000)
+        self.on_user_change: list[Callable[[str], None]] = []
+        self.ready = True
+        say(f"making {items:,} items")
+        self.columns = self._columns(items)
+        order = np.argsort(-self.columns.chosen[:items], kind="stable")
+        self.popular_all: Slots = order
+        self.trending: Slots = self.random.permutation(items)[:500]
+        self.fresh: Slots = np.arange(items - 1, max(items - 501, -1), -1)
+        self._by_category: list[Slots] = [order[order % CATEGORIES == code] for code in range(CATEGORIES)]
+        self._rows = self._users(items)
+        vectors = Catalogue(items, DIMENSIONS + 1).vectors
+        self.y = vectors.astype(np.float16)
+        say("indexing them")
+        began = time.perf_counter()
+        self.index = VectorIndex(DIMENSIONS + 1, automatic=False)
+        self.index.update(np.arange(items), vectors)
+        self.index.rebuild(wait=True)
+        say(f"indexed in {time.perf_counter() - began:.0f} s")
+
+    @property
+    def state(self) -> State:
+        """The state an engine reads."""
+        return State(self, self, self, self.index)
+
+    def _columns(self, items: int) -> Columns:
+        random, columns = self.random, Columns(DIMENSIONS, capacity=items + 1)
+        for n in range(items):
+            columns.slot(f"item-{n}")
+        for n in range(CATEGORIES):
+            columns.category(f"category-{n}")
+        every = slice(0, items)
+        columns.listed[every] = columns.available[every] = True
+        columns.categories[every, 0] = np.arange(items) % CATEGORIES
+        columns.chosen[every] = random.pareto(1.0, items) * 5
+        columns.examined[every] = columns.chosen[every] * 20
+        columns.ctr[every] = random.beta(2, 60, items)
+        columns.first_at[every] = columns.published_at[every] = self.now - random.exponential(
+            30 * 86_400_000, items
+        )
+        columns.last_at[every] = self.now - random.exponential(3_600_000, items)
+        columns.mass[every] = columns.chosen[every]
+        for name, share in (("week", 0.2), ("day", 0.03), ("hour", 0.002)):
+            getattr(columns, name)[every] = columns.chosen[every] * share
+        columns.trend[every] = random.normal(0, 1, items)
+        columns.related[every] = random.integers(0, items, (items, NEIGHBOURS))
+        columns.related_weight[every] = -np.sort(-random.exponential(3, (items, NEIGHBOURS)), axis=1)
+        return columns
+
+    def _users(self, items: int) -> dict[str, bytes]:
+        rows = {}
+        for n in range(USERS):
+            user = User(marks={0: n})
+            tastes = self.random.integers(0, CATEGORIES, 4)
+            for k in range(EVENTS):
+                category = int(self.random.choice(tastes))
+                item = int(self.random.integers(0, max(1, items // CATEGORIES))) * CATEGORIES + category
+                event = Event(
+                    event_id=f"{n}-{k}",
+                    type="click",
+                    at=self.now - (EVENTS - k) * 3_600_000,
+                    user_id=f"user-{n}",
+                    item_id=f"item-{min(item, items - 1)}",
+                    categories=(f"category-{category}",),
+                )
+                react(user, event, k, actions.DEFAULTS, DIMENSIONS)
+            rows[f"user-{n}"] = user.row()
+        return rows
+
+    def user(self, user_id: str) -> User | None:
+        """Return a user, decoded anew as after every event of theirs."""
+        row = self._rows.get(user_id)
+        return None if row is None else User.from_row(row)
+
+    def item(self, _: str) -> ItemRow | None:
+        """Return nothing: columns hold what requests need."""
+        return None
+
+    def popular(self, context: str, _: int) -> tuple[Slots, Floats]:
+        """Return a list as long as a busy context's."""
+        start = sum(context.encode()) % 97
+        slots = self.popular_all[start : start + LIST]
+        return slots, np.linspace(1000.0, 1.0, len(slots), dtype=np.float32)
+
+    def user_offset(self, user: User) -> int:
+        """Return the offset of the user's last event."""
+        return user.marks.get(0, -1)
+
+    def lag(self) -> int:
+        """Return how many records are to be read: none."""
+        return 0
+
+    def staleness_ms(self) -> float:
+        """Return how old the state is: not at all."""
+        return 0.0
+
+    def by_category(self, code: int) -> Slots:
+        """Return the items of a category, the most chosen first."""
+        return self._by_category[code]
+
+    def query(self, recent: Slots) -> Floats | None:
+        """Return the query of the last items, newest first."""
+        return space.query(self.y[recent, :-1]) if len(recent) else None
+
+    def similar(self, slot: int) -> Floats | None:
+        """Return the query of one item."""
+        return self.query(np.array([slot]))
