@@ -77,7 +77,7 @@ class Metrics:
             self._failures.labels(labels["rung"]).inc()
 
     def refuse(self, what: str, reason: str) -> None:
-        """Count one refused thing; `reason` is the sentence the client reads."""
+        """Count one refused thing; `reason` is the sentence the client reads, or the name of a problem."""
         self._refused.labels(what, reason_class(reason)).inc()
 
     def ingest(self, what: str, count: int) -> None:
@@ -90,6 +90,7 @@ class Metrics:
 
 
 _CLASSES = (
+    *((name, name) for name in ("syntax", "too-large", "media-type", "slow-body")),
     ("unknown field", "unknown"),
     ("unknown parameter", "unknown"),
     ("missing required", "missing"),

@@ -13,7 +13,7 @@ from starlette.types import Scope as AsgiScope
 from api.calls import Call
 from api.keys import OPEN_ID, Keys, Scope
 from api.metrics import Metrics
-from api.problems import answer
+from api.problems import Problem, answer
 from api.replies import Reply, emit
 from streams.errors import Refused
 
@@ -71,6 +71,8 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 - the last net: every error becomes a problem
             if isinstance(error, Refused):
                 self._metrics.refuse("request", str(error))
+            elif isinstance(error, Problem) and error.status in (400, 408, 413, 415):
+                self._metrics.refuse("request", error.name)
             reply = answer(error, key_id, self._where)
         await emit(reply, send)
         self._observe(perf_counter() - started)

@@ -103,6 +103,7 @@ def answer(error: Exception, key_id: str, where: str) -> Reply:
 async def handler(request: HttpRequest, error: Exception) -> Response:
     """Answer what Starlette itself raises: an unknown path, a wrong method."""
     reply = answer(error, "-", request.url.path)
+    request.app.state.services.metrics.requests_of("none", reply.status).inc()
     return Response(
         reply.body, reply.status, {k.decode(): v.decode("latin-1") for k, v in reply.headers}, MEDIA.decode()
     )

@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from itertools import groupby
+from time import perf_counter
 
 from api.answers import Answer
 from api.engine import Hit
@@ -24,7 +25,8 @@ from streams.slates import Slate
 log = logging.getLogger("refold.api")
 QUEUE = 20_000
 TICK_SECONDS = 0.02
-CHUNK = 200  # slates encoded before other requests have their turn
+CHUNK = 500  # slates of one write
+TURN_SECONDS = 0.002  # of encoding, before requests have their turn again
 WRITE_SECONDS = 10.0
 STOP_SECONDS = 3.0
 
@@ -74,8 +76,9 @@ class SlateLog:
                 await self._drain()
 
     async def _drain(self) -> None:
-        records = []
-        for _ in range(min(CHUNK, len(self._queue))):
+        records: list[Record] = []
+        ends = perf_counter() + TURN_SECONDS
+        while self._queue and len(records) < CHUNK and perf_counter() < ends:
             try:
                 records.append(self._record(self._slate_of(self._queue.popleft())))
             except Exception:

@@ -79,7 +79,9 @@ def operations(services: Services) -> list[Operation]:
 
     def served(answer: Answer) -> Reply:
         slates.put(answer)
-        return as_json(answer)
+        if answer.items:
+            return as_json(answer)
+        return as_json({**msgspec.to_builtins(answer), "items": []})  # an empty list is said, not left out
 
     async def recommend(call: Call) -> Reply:
         query = call.query(RecommendQuery)

@@ -1,5 +1,6 @@
 import contextlib
 import warnings
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +20,13 @@ NOW = 1_750_000_000_000
 
 
 @pytest.fixture
-def make_api():
+def test_client():
+    """Run an app as its only caller: `with test_client(app) as client`."""
+    return partial(TestClient, base_url="http://127.0.0.1")
+
+
+@pytest.fixture
+def make_api(test_client):
     """Start an API over a folded log without a broker: `make_api(api_keys=..., events=[...])`."""
     with contextlib.ExitStack() as stack:
 
@@ -39,7 +46,7 @@ def make_api():
                 slate_producer=slates,
                 now=lambda: NOW,
             )
-            client = stack.enter_context(TestClient(app, base_url="http://127.0.0.1"))
+            client = stack.enter_context(test_client(app))
             return SimpleNamespace(
                 client=client, fake=fake, producer=producer, slates=slates, app=app, now=NOW
             )

@@ -1,8 +1,16 @@
+import asyncio
+import contextlib
 import json
+import socket
+import threading
+import time
 
 import pytest
+import uvicorn
 
 from api.calls import BATCH, SINGLE
+from api.server import config
+from streams.settings import Settings
 
 CLICK = {"type": "click", "user_id": "u"}
 JSON = {"content-type": "application/json"}
@@ -78,3 +86,78 @@ def test_room_is_given_back_after_a_fault(api):
         api.client.post("/v1/events", json=CLICK)
         api.client.post("/v1/events", content=b"{", headers=JSON)
     assert services.ingesting._inside == 0
+
+
+@pytest.fixture
+def port(api):
+    """The same API behind the real server."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(config(Settings(), api.app))
+        server.config.lifespan = "off"
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))
+        thread.start()
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+
+def talk(port, *parts, pause=0.0, seconds=5.0):
+    """Send parts and return all that comes back until the server closes, or an answer is complete."""
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
+        with contextlib.suppress(OSError):
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+        said = b""
+        with contextlib.suppress(TimeoutError, ConnectionResetError):
+            while part := connection.recv(1 << 16):
+                said += part
+        return said
+
+
+def test_the_real_server_answers(port):
+    request = b"GET /v1/popular?n=1 HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+    for parts in ((request,), (request[:30], request[30:])):
+        head, _, body = talk(port, *parts, pause=0.05).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        assert b"server:" not in head.lower()
+        assert len(json.loads(body)["items"]) == 1
+
+
+def test_pipelined_requests_are_answered_in_order(port):
+    one = b"GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+    last = b"GET /v1/popular?n=1 HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+    said = talk(port, one * 5 + last)
+    assert said.count(b"HTTP/1.1 200") == 6
+    assert said.rindex(b'"live"') < said.index(b'"request_id"')
+
+
+def test_headers_without_end_are_cut_off(port):
+    start = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+    assert talk(port, start, *[b"x-%d: " % n + b"y" * 1000 + b"\r\n" for n in range(64)]).startswith(
+        b"HTTP/1.1 431"
+    )
+    assert talk(port, b"GET /" + b"x" * 40_000).startswith(b"HTTP/1.1 431")
+
+
+def test_headers_that_dawdle_lose_their_connection(port, monkeypatch):
+    monkeypatch.setattr("api.protocol.HEADER_SECONDS", 0.3)
+    began = time.monotonic()
+    assert talk(port) == b""
+    assert talk(port, b"GET / HTTP/1.1\r\n", b"x: y\r\n", pause=0.1) == b""
+    live = b"GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+    assert talk(port, live, b"GET / HT", pause=0.1).count(b"HTTP/1.1") == 1
+    assert time.monotonic() - began < 4
+
+
+def test_a_body_that_dawdles_is_given_up(port, monkeypatch):
+    monkeypatch.setattr("api.calls.BODY_SECONDS", 0.3)
+    head = b"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+    assert talk(port, head + b"content-length: 50\r\nconnection: close\r\n\r\n{").startswith(b"HTTP/1.1 408")
+
+
+def test_a_chunked_body_without_end_is_cut_off_by_the_real_server(port):
+    head = b"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    said = talk(port, head + b"transfer-encoding: chunked\r\n\r\n", *[chunk] * 64)
+    assert said.startswith(b"HTTP/1.1 413") or said == b""  # reset before it was read
