@@ -4,7 +4,6 @@
 Kafka and are scaled apart. Nothing happens at import; `create_app` makes everything.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -49,7 +48,9 @@ def create_app(settings: Settings, stage: Stage, weights: Mapping[str, float]) -
     Settings that differ from Faust's defaults are there because the default loses records or hangs
     (docs/adr/0003).
     """
-    assert _CStreamIterator is not None, "Faust's compiled stream is missing: install its wheel, not its source"
+    assert _CStreamIterator is not None, (
+        "Faust's compiled stream is missing: install its wheel, not its source"
+    )
     app = faust.App(
         settings.group(stage),
         broker=[URL(f"{transport.SCHEME}://{host}") for host in settings.kafka.split(",")],
@@ -162,7 +163,12 @@ def _table(app: faust.App, settings: Settings, name: str) -> Any:
 
 
 def _agent(
-    app: faust.App, settings: Settings, topic: str, fold: Callable[[Any], None], flusher: Flusher, dead: DeadLetters
+    app: faust.App,
+    settings: Settings,
+    topic: str,
+    fold: Callable[[Any], None],
+    flusher: Flusher,
+    dead: DeadLetters,
 ) -> None:
     source = app.topic(
         settings.topic(topic), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"

@@ -13,7 +13,7 @@ from streams import touches
 from streams.errors import Refused
 from streams.rows import Vector
 from streams.settings import Settings
-from streams.touches import Touch, Touches
+from streams.touches import Link, Touch, Touches
 
 CATALOGUE, TOUCHES = 0, 1  # sources of `items`, in the topology's order
 
@@ -49,15 +49,19 @@ class ItemAgent:
         for said in batch.said:
             key, origin = said.item, said.origin
             row = partition.get(key)
-            if not marks.advance(row.marks, source, origin):
+            fresh = marks.advance(row.marks, source, origin)
+            if fresh:
+                partition.dirty[key] = row
+            if isinstance(said, Link):
+                if fresh:
+                    items.link(row, said.to, said.weight)
                 continue
-            partition.dirty[key] = row
-            if type(said) is not Touch:
-                items.link(row, said.to, said.weight)
+            if fresh:
+                items.touch(row, said, arrived[said.arrived] if said.arrived >= 0 else None)
+            if not said.contexts:
                 continue
-            items.touch(row, said, arrived[said.arrived] if said.arrived >= 0 else None)
-            if said.contexts:
-                amount = said.weight * growth(said.at, popular.HALF_LIFE)
+            # asked even of a touch that its item knows: a crash may have kept the item's row and lost the list's
+            amount = said.weight * growth(said.at, popular.HALF_LIFE)
             for context in said.contexts:
                 chosen = lists.get(context)
                 if marks.advance(chosen.marks, source, origin):
@@ -72,7 +76,7 @@ def _arrived(batch: Touches, dimensions: int) -> Vector:
             f"{len(batch.vectors)} bytes are no vectors of {dimensions} half floats: REFOLD_DIMENSIONS was "
             "another when they were said; rebuild under a new REFOLD_NAMESPACE"
         ) from None
-    most = max((said.arrived for said in batch.said if type(said) is Touch), default=-1)
+    most = max((said.arrived for said in batch.said if isinstance(said, Touch)), default=-1)
     if most >= len(arrived):
         raise Refused(f"a touch names vector {most} of {len(arrived)}: REFOLD_DIMENSIONS was another")
     return arrived

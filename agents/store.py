@@ -40,7 +40,10 @@ class Store(FaustStore):  # type: ignore[misc]
         self._db_for_partition(partition).write(batch)
 
     def apply_changelog_batch(
-        self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]
+        self,
+        batch: Iterable[Any],
+        to_key: Callable[[Any], Any],  # noqa: ARG002 - keys and values are bytes here
+        to_value: Callable[[Any], Any],  # noqa: ARG002
     ) -> None:
         """Restore rows from the changelog, atomically with their offset."""
         rows: dict[int, dict[bytes, bytes | None]] = {}

@@ -36,7 +36,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         await super()._add_gap(tp, offset_from, offset_to - 1)
 
-    async def wait_first(self, *coros: Any, timeout: Any = None) -> Any:
+    async def wait_first(self, *coros: Any, timeout: Any = None) -> Any:  # noqa: ASYNC109 - mode's signature
         """Return at once when the first of two coroutines ends without waiting; else wait as Faust does."""
         if len(coros) != 2 or not all(isinstance(coro, Coroutine) for coro in coros):
             return await super().wait_first(*coros, timeout=timeout)

@@ -37,7 +37,7 @@ class UserAgent:
         self._table = table
         self._weights = weights
         self._said = _nothing_said()
-        self._erased: dict[int, list[tuple[bytes, bytes]]] = {}
+        self._erased: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
 
     def fold_events(self, message: Any) -> None:
         """Fold a batch of events; raises Refused, having changed nothing, when any of them breaks the contract."""
@@ -98,7 +98,7 @@ class UserAgent:
                 for record in _records(epoch, origin, told, led_by):
                     by_target.setdefault(target, []).append((None, record))
         yield from ((topic, target, records) for target, records in by_target.items())
-        yield from ((self._settings.topic("events"), number, list(gone)) for number, gone in erased.items())
+        yield from ((self._settings.topic("events"), number, gone) for number, gone in erased.items())
 
 
 def _records(epoch: int, origin: int, told: list[Touch | Link], led_by: list[Vector]) -> Iterator[bytes]:

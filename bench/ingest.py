@@ -1,8 +1,8 @@
-"""How fast one worker folds: single-event and 64-event records with all folds on, beside a Faust agent that only counts.
+"""How fast one worker folds, all folds on: single-event and 64-event records, beside a Faust agent that counts.
 
 A rate runs from a twentieth of the records being committed to all of them, by both stages: fetched, folded,
-published, stored, acked and committed. All three run one after the other on the same broker, so their ratios mean something where the
-absolute figures depend on the machine.
+published, stored, acked and committed. All three run one after the other on the same broker, so their ratios mean
+something where the absolute figures depend on the machine.
 """
 
 import asyncio
@@ -48,7 +48,9 @@ def run(settings: Settings, singles: int = 100_000, batched: int = 2_000_000) ->
         many = replace(here, namespace=f"{here.namespace}-batch")
         topics.create(many)
         records = asyncio.run(_produce(many, load.events(batched), BATCH))
-        batch, growth = _measure(many, processes, "batch", [sys.executable, "-m", "ops.cli", "worker"], records)
+        batch, growth = _measure(
+            many, processes, "batch", [sys.executable, "-m", "ops.cli", "worker"], records
+        )
     figures = {
         "bare_records_per_s": round(bare),
         "single_events_per_s": round(single),

@@ -20,7 +20,9 @@ def report(
         AT_LEAST: lambda figure, bound: figure >= bound,
         AT_MOST: lambda figure, bound: figure <= bound,
     }
-    met = all(name in figures and reached[how](figures[name], bound) for name, (how, bound) in targets.items())
+    met = all(
+        name in figures and reached[how](figures[name], bound) for name, (how, bound) in targets.items()
+    )
     return {
         "bench": bench,
         "broker": broker,

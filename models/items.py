@@ -25,7 +25,8 @@ IMPRESSIONS, CHOICES, VALUE = 0, 1, 2  # what a window counts: shown, chosen, we
 class ItemRow:
     """What is known of one item; a window is [tile, three sums of this tile, three of the one before].
 
-    CTR corrected for position is `answered` (choices made from a place of a list) over `examined`. `context` is the sum of the vectors users arrived with and `mass` of their weights (models/vectors.py).
+    CTR corrected for position is `answered` (choices made from a place of a list) over `examined`. `context` is the
+    sum of the vectors users arrived with and `mass` of their weights (models/vectors.py).
     """
 
     marks: dict[int, int] = field(default_factory=dict)

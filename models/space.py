@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 SAMPLE = 50_000  # rows that suffice to fit
+BLOCK = 2048  # rows handled at a time
 RIDGE = 0.05  # of the mean eigenvalue, so that the smallest are not blown up
 OWN = 0.5  # share of the own sign vector once an item is known
 OWN_COLD = 0.1  # before that: keeps items of a category apart, as a graph of equal vectors loses its links
@@ -60,16 +61,21 @@ class Space:
         dimensions = rows.shape[1]
         if len(warm) < dimensions:
             return cls.identity(dimensions)
-        mean_context, w = rows[warm].astype(np.float32), weight[warm].astype(np.float32)[:, None]
-        mean = (w * mean_context).sum(axis=0) / w.sum()
-        z = (mean_context - mean) * w / np.sqrt(counts[warm].astype(np.float32)[:, None] + HALF_KNOWN)
-        covariance = (z.T @ z).astype(np.float64)
+        total = np.zeros(dimensions)
+        for block in _blocks(warm):
+            total += weight[block].astype(np.float32) @ rows[block].astype(np.float32)
+        mean = (total / weight[warm].sum(dtype=np.float64)).astype(np.float32)
+        covariance = np.zeros((dimensions, dimensions))
+        for block in _blocks(warm):
+            scale = weight[block] / np.sqrt(counts[block] + HALF_KNOWN)
+            z = (rows[block].astype(np.float32) - mean) * scale.astype(np.float32)[:, None]
+            covariance += z.T @ z
         spread = float(np.trace(covariance))
         if not 0 < spread < np.inf:
             return cls.identity(dimensions)
         values, axes = np.linalg.eigh(covariance * (dimensions / spread))
-        scale = (np.maximum(values, 0.0) + RIDGE) ** -0.25
-        return cls(mean.astype(np.float32), ((axes * scale) @ axes.T).astype(np.float32))
+        power = (np.maximum(values, 0.0) + RIDGE) ** -0.25
+        return cls(mean, ((axes * power) @ axes.T).astype(np.float32))
 
     def place(
         self,
@@ -115,10 +121,16 @@ class Space:
 def centroids(places: Floats, categories: Codes, count: int) -> Floats:
     """Return the mean direction of each category's items: (n, d) places, (n, k) codes to (count, d)."""
     sums = np.zeros((count, places.shape[1]), dtype=np.float32)
-    for codes in categories.T:
-        inside = codes >= 0
-        np.add.at(sums, codes[inside], places[inside])
+    for block in _blocks(np.arange(len(places))):
+        for codes in categories[block].T:
+            inside = codes >= 0
+            np.add.at(sums, codes[inside], places[block[inside]])
     return unit(sums)
+
+
+def _blocks(slots: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    # numpy holds the interpreter lock while it gathers: a request must not wait for 50,000 rows of that.
+    return [slots[first : first + BLOCK] for first in range(0, len(slots), BLOCK)]
 
 
 def query(places: npt.ArrayLike) -> Floats:

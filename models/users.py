@@ -173,9 +173,7 @@ def _count(user: User, kind: str, at: int, grown: float) -> None:
     session[2] += 1
 
 
-def _remember(
-    user: User, event: Event, item: str, weight: float, grown: float, dimensions: int
-) -> None:
+def _remember(user: User, event: Event, item: str, weight: float, grown: float, dimensions: int) -> None:
     user.past += _packer.pack((item, event.type, event.at, weight))
     user.length += 1
     if user.length > HISTORY:

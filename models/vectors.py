@@ -14,6 +14,7 @@ import numpy as np
 from streams.rows import Vector
 
 FADING = 0.85  # share of a user's vector that is left after the next choice
+_FADING = np.float32(FADING)
 
 
 @lru_cache(maxsize=1 << 17)
@@ -35,7 +36,7 @@ def advance(vector: Vector | None, key: str, dimensions: int) -> Vector:
     """Return a user's vector after choosing `key`; None is a user who chose nothing yet."""
     if vector is None:
         return signs(key, dimensions).copy()
-    moved: Vector = vector * np.float32(FADING)
+    moved: Vector = vector * _FADING
     moved += signs(key, dimensions)
     return moved
 

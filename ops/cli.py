@@ -15,7 +15,9 @@ from ops.benches import bench
 from streams.errors import RefoldError
 from streams.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Refold: recommendations as a fold of a log.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Refold: recommendations as a fold of a log."
+)
 topics = typer.Typer(no_args_is_help=True, help="The topics of the topology.")
 kafka = typer.Typer(no_args_is_help=True, help="A real single-node Apache Kafka for development.")
 letters = typer.Typer(no_args_is_help=True, help="What was refused, and sending it again.")
@@ -71,7 +73,7 @@ def worker(
     else:
         from agents.worker import run
 
-        run(settings, stage.value, weights, loglevel)
+        run(settings, "users" if stage is Stage.USERS else "items", weights, loglevel)
 
 
 @app.command()
@@ -93,7 +95,9 @@ def up() -> None:
 @app.command()
 def demo(
     events: Annotated[int, typer.Option(help="purchase lines to stream, in time order")] = 60_000,
-    leave: Annotated[bool, typer.Option("--exit", help="stop after the checks instead of staying up")] = False,
+    leave: Annotated[
+        bool, typer.Option("--exit", help="stop after the checks instead of staying up")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Stream real groceries through everything on the embedded broker, check it, and stay up to be tried."""
@@ -104,11 +108,15 @@ def demo(
 
 @app.command()
 def load(
-    file: Annotated[Path, typer.Argument(help="a CSV or Parquet file of events", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path, typer.Argument(help="a CSV or Parquet file of events", exists=True, dir_okay=False)
+    ],
     user: Annotated[str, typer.Option(help="column of the user id")],
     item: Annotated[str, typer.Option(help="column of the item id")],
     at: Annotated[str, typer.Option(help="column of the time: a datetime, seconds or ms since 1970")],
-    kind: Annotated[str, typer.Option("--type", help="column of the event type, or the type of all")] = "click",
+    kind: Annotated[
+        str, typer.Option("--type", help="column of the event type, or the type of all")
+    ] = "click",
     value: Annotated[str, typer.Option(help="column of the value, such as a rating")] = "",
     category: Annotated[str, typer.Option(help="column of the item's category")] = "",
     shift: Annotated[bool, typer.Option(help="move all times so that the last event happens now")] = False,
@@ -118,7 +126,15 @@ def load(
     from ops.load import load_file
 
     done = load_file(
-        Settings.from_env(), file, user=user, item=item, at=at, kind=kind, value=value, category=category, shift=shift
+        Settings.from_env(),
+        file,
+        user=user,
+        item=item,
+        at=at,
+        kind=kind,
+        value=value,
+        category=category,
+        shift=shift,
     )
     _say(done, as_json)
 

@@ -6,7 +6,6 @@ answered stands in the log. Every check reads what the parts published, not what
 
 import contextlib
 import json
-import os
 import sys
 import tempfile
 import time
@@ -48,7 +47,9 @@ def run(count: int, *, stay: bool, as_json: bool) -> int:
         if as_json:
             print(json.dumps({"ok": ok, **summary}), flush=True)
         elif not ok:
-            console.print(f"[red]failed:[/red] {[name for name, held in summary['checks'].items() if not held]}")
+            console.print(
+                f"[red]failed:[/red] {[name for name, held in summary['checks'].items() if not held]}"
+            )
         if stay and ok:
             _invite(api, summary)
             with contextlib.suppress(KeyboardInterrupt):
@@ -82,7 +83,9 @@ def _system() -> Iterator[tuple[Settings, httpx.Client, Processes]]:
         with console.status("starting a worker and the API ..."):
             refold = [sys.executable, "-m", "ops.cli"]
             processes.start("worker", [*refold, "worker"], env=environment)
-            processes.start("api", [*refold, "api"], env=environment, ready=lambda: _ready(api), seconds=SECONDS)
+            processes.start(
+                "api", [*refold, "api"], env=environment, ready=lambda: _ready(api), seconds=SECONDS
+            )
         yield settings, api, processes
 
 
@@ -180,7 +183,9 @@ def _list(api: httpx.Client, household: str) -> dict[str, Any]:
 def _show(titles: dict[str, str], answer: dict[str, Any], head: str) -> None:
     console.print(f"[bold]{head}[/bold] (rung: {answer['rung']})")
     for place, item in enumerate(answer.get("items", [])[:SHOWN], 1):
-        console.print(f"  {place}. {titles.get(item['item_id'], item['item_id']):44} {item['source']}", highlight=False)
+        console.print(
+            f"  {place}. {titles.get(item['item_id'], item['item_id']):44} {item['source']}", highlight=False
+        )
 
 
 def _ready(api: httpx.Client) -> bool:

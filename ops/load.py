@@ -56,11 +56,13 @@ def frame(
 
     `kind` names a column, or else is the type of every event. Raises Refused, naming what the file lacks.
     """
-    readers = {".csv": pl.read_csv, ".parquet": pl.read_parquet}
-    if file.suffix not in readers:
-        raise Refused(f"{file.name}: only .csv and .parquet files can be loaded")
     try:
-        table = readers[file.suffix](file)
+        if file.suffix == ".csv":
+            table = pl.read_csv(file)
+        elif file.suffix == ".parquet":
+            table = pl.read_parquet(file)
+        else:
+            raise Refused(f"{file.name}: only .csv and .parquet files can be loaded")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise Refused(f"{file.name} cannot be read: {error}") from None
     for name in filter(None, (user, item, at, value, category)):

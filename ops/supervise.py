@@ -40,9 +40,7 @@ def supervise(settings: Settings) -> None:
                     continue
                 pauses[part] = PAUSE if time.monotonic() - since[part] > LONGEST else pauses[part] * 2
                 pause = min(pauses[part], LONGEST)
-                logger.error(
-                    "%s ended with code %s; again in %.0f s. %s", part, code, pause, process.tail(5)
-                )
+                logger.error("%s ended with code %s; again in %.0f s. %s", part, code, pause, process.tail(5))
                 time.sleep(pause)
                 running[part], since[part] = _start(processes, part), time.monotonic()
 

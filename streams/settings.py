@@ -38,7 +38,7 @@ class Settings:
     partitions: int = _help("partitions of every topic and table; changing it means a rebuild", 8)
     replication: int = _help("replication factor of every topic", 1)
     epoch: int = _help("raise by one when a source topic was recreated: offsets start again", 0)
-    data: Path = _help("folder for RocksDB, snapshots and caches", Path(".refold"))
+    data: Path = _help("folder for RocksDB, snapshots and caches", Path(".refold"))  # noqa: RUF009 - immutable
     host: str = _help("address the API listens on", "127.0.0.1")
     port: int = _help("port the API listens on", 8088)
     api_keys: str = _help("accepted API keys, id:scope:sha256 separated by commas", "")
@@ -72,9 +72,7 @@ class Settings:
         known = {f"REFOLD_{f.name.upper()}": f for f in fields(cls)}
         unknown = [k for k in env if k.startswith("REFOLD_") and k not in known]
         if unknown:
-            raise SettingsError(
-                f"unknown setting {sorted(unknown)[0]}; `refold settings` lists the known ones"
-            )
+            raise SettingsError(f"unknown setting {min(unknown)}; `refold settings` lists the known ones")
         values: dict[str, Any] = {}
         for variable, f in known.items():
             if variable not in env:
