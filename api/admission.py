@@ -17,7 +17,8 @@ INTERVAL_SECONDS = 0.5  # once every request did so for this long: a single paus
 class Admission:
     """A gate for one kind of work: at most `most` at once, and none while all have long waited too long.
 
-    The rule is CoDel's (Nichols and Jacobson 2012): a queue is bad when it stands, not when it is long for a moment.
+    The rule is CoDel's (Nichols and Jacobson 2012): a queue is bad when it stands, not when it is long for a
+    moment.
     """
 
     def __init__(self, name: str, most: int, metrics: Metrics) -> None:

@@ -79,9 +79,7 @@ def operations(services: Services) -> list[Operation]:
 
     def served(answer: Answer) -> Reply:
         slates.put(answer)
-        if answer.items:
-            return as_json(answer)
-        return as_json({**msgspec.to_builtins(answer), "items": []})  # an empty list is said, not left out
+        return as_json(answer)
 
     async def recommend(call: Call) -> Reply:
         query = call.query(RecommendQuery)

@@ -8,7 +8,10 @@ import time
 import pytest
 import uvicorn
 
+from api.admission import ARRIVED, Admission
 from api.calls import BATCH, SINGLE
+from api.metrics import Metrics
+from api.problems import Problem
 from api.server import config
 from streams.settings import Settings
 
@@ -70,6 +73,29 @@ def test_too_many_at_once_are_turned_away(api, value_of):
     services.recommending._inside = services.ingesting._inside = 0
     assert api.client.post("/v1/events", json=CLICK).status_code == 202
     assert value_of(api, 'refold_shed_total{gate="ingest"}') == 2.0
+
+
+def test_one_pause_turns_nobody_away_but_a_standing_queue_does(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("api.admission.perf_counter", lambda: clock[0])
+    gate = Admission("test", 10, Metrics())
+
+    def let_in(waited):
+        try:
+            with gate.enter({ARRIVED: clock[0] - waited}):
+                return True
+        except Problem:
+            return False
+
+    assert let_in(0.3)
+    clock[0] += 1
+    assert all(let_in(0.2) for _ in range(20))
+    for _ in range(8):
+        clock[0] += 0.1
+        last = let_in(0.2)
+    assert not last
+    assert let_in(0.01)
+    assert let_in(0.2)
 
 
 def test_a_cached_list_is_served_under_overload(api):
