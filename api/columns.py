@@ -114,8 +114,7 @@ class Columns:
 
     def slots(self, items: list[str]) -> Slots:
         """Return the slots of the items that have one, in order."""
-        known = (self.slot_of.get(item, -1) for item in items)
-        return np.array([slot for slot in known if slot >= 0], dtype=np.int64)
+        return np.array([self.slot_of[item] for item in items if item in self.slot_of], dtype=np.int64)
 
     def put(self, item: str, row: ItemRow) -> int:
         """Take over a row of the items table; return its slot."""
@@ -133,10 +132,9 @@ class Columns:
             [(r.first_at, r.last_at, r.chosen, r.examined, r.answered, r.mass) for _, r in rows],
             dtype=np.float64,
         )
-        first, last, chosen, examined, answered, mass = numbers.T
+        first, last, self.chosen[slots], examined, answered, mass = numbers.T
         self.first_at[slots] = np.where(first > 0, first, np.nan)
         self.last_at[slots] = np.where(last > 0, last, np.nan)
-        self.chosen[slots] = chosen
         self.examined[slots] = examined
         self.ctr[slots] = (answered + PRIOR_CTR * PRIOR_STRENGTH) / (examined + PRIOR_STRENGTH)
         windows = np.array([row.windows for _, row in rows], dtype=np.float64)

@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from api.columns import Columns, Slots
 from api.index import VectorIndex
-from models.space import SAMPLE, Space, centroids
+from models.space import BLOCK, SAMPLE, Space, centroids
 from models.vectors import signs
 
-BLOCK = 4096  # items a thread places at a time
+NOISE = 0.01  # difference of a coordinate that is rounding, not change
 
 Halves = npt.NDArray[np.float16]
 Flags = npt.NDArray[np.bool_]
@@ -19,9 +19,10 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Placed:
-    """A space, the vectors `y` (n, d + 1) of all items in it, and the index over those that are `live`."""
+    """A space, the vectors `y` (n or more, d + 1) of `n` items in it, and the index over the `live` ones."""
 
     space: Space
+    n: int
     y: Halves
     live: Flags
     index: VectorIndex
@@ -69,9 +70,19 @@ class Placer:
         ).astype(np.float16)
 
     def place_all(self, space: Space) -> Halves:
-        """Return the vectors of all signed items, (n, d + 1)."""
-        blocks = [self.place(space, slots) for slots in blocks_of(self.signed)]
-        return np.concatenate([np.zeros((0, self._columns.dimensions + 1), dtype=np.float16), *blocks])
+        """Return the vectors of all signed items, zero up to the columns' capacity: (capacity, d + 1)."""
+        y = np.zeros((len(self._columns.listed), self._columns.dimensions + 1), dtype=np.float16)
+        for slots in blocks_of(self.signed):
+            y[slots] = self.place(space, slots)
+        return y
+
+    def moved(self, space: Space, y: Halves, live: Flags) -> Flags:
+        """Tell, by slot, which signed items differ from these, by more than rounding does."""
+        moved = np.zeros(self.signed, dtype=np.bool_)
+        for slots in blocks_of(len(moved)):
+            distance = np.abs(self.place(space, slots).astype(np.float32) - y[slots])
+            moved[slots] = (distance > NOISE).any(axis=1) | (live[slots] != self.live(slots))
+        return moved
 
     def fit(self, going_on: Callable[[], bool]) -> Placed | None:
         """Fit a space to the signed items and build its index, in a thread; None when told not to go on.
@@ -82,7 +93,8 @@ class Placer:
         space = Space.fit(columns.context[:n], columns.mass[:n], columns.chosen[:n])
         space = replace(space, centroids=self._centroids(space, n))
         y = self.place_all(space)
-        live = self.live(np.arange(n))
+        live = np.zeros(len(y), dtype=np.bool_)
+        live[:n] = self.live(np.arange(n))
         index = VectorIndex(columns.dimensions + 1, automatic=False)
         for block in blocks_of(n):
             slots = block[live[block]]
@@ -92,13 +104,16 @@ class Placer:
         if index.due:
             index.rebuild(wait=True)
         index.automatic = True
-        return Placed(space, y, live, index, float(columns.chosen[:n].sum()))
+        return Placed(space, n, y, live, index, float(columns.chosen[:n].sum()))
 
     def _centroids(self, space: Space, n: int) -> npt.NDArray[np.float32]:
-        warm = np.flatnonzero(self._columns.mass[:n] > 0)
+        columns = self._columns
+        warm = np.flatnonzero(columns.mass[:n] > 0)
         warm = warm[:: -(-len(warm) // SAMPLE) or 1]
-        codes = self._columns.categories[warm]
-        places = self.place(space, warm)[:, :-1].astype(np.float32)
+        codes = columns.categories[warm]
+        places = np.zeros((len(warm), columns.dimensions), dtype=np.float32)
+        for part in blocks_of(len(warm)):
+            places[part] = self.place(space, warm[part])[:, :-1]
         return centroids(places, codes, int(codes.max(initial=-1)) + 1)
 
 

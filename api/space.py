@@ -27,7 +27,6 @@ BULK = 8192  # waiting items from which on all are placed anew, in a thread
 WARM = 256  # items with a context that suffice for a first fit
 GROWTH = 1.5  # of all choices since the last fit, from which on another pays
 REST = 10.0  # a fit is followed by none for so many times its own duration
-NOISE = 0.01  # difference of a coordinate that is rounding, not change
 
 
 class ItemSpace:
@@ -142,11 +141,8 @@ class ItemSpace:
         await _exhaust(lambda: not self._placer.sign(STEP))
         self._grow()
         self._changed[:] = False
-        y = await asyncio.to_thread(self._placer.place_all, self.space)
-        slots = np.arange(len(y))
-        moved = (np.abs(y.astype(np.float32) - self.y[slots]) > NOISE).any(axis=1)
-        moved |= self._live[slots] != self._placer.live(slots)
-        self._waiting[slots] = moved | self._changed[slots]
+        moved = await asyncio.to_thread(self._placer.moved, self.space, self.y, self._live)
+        self._waiting[: len(moved)] = moved | self._changed[: len(moved)]
         logger.info("%d of the %d items in the snapshot have moved since", self.waiting, n)
 
     async def stop(self) -> None:
@@ -156,7 +152,7 @@ class ItemSpace:
             await asyncio.wait([self._fit])
         n = self._placer.signed
         if self._folder is not None and self.y[:n].any():
-            placed = Placed(self.space, self.y[:n], self._live[:n], self.index, self._choices)
+            placed = Placed(self.space, n, self.y, self._live, self.index, self._choices)
             await asyncio.to_thread(space_snapshot.save, self._folder, self._columns, placed)
         await asyncio.to_thread(self.index.close)
 

@@ -22,15 +22,15 @@ logger = logging.getLogger(__name__)
 
 def save(folder: Path, columns: Columns, placed: Placed) -> None:
     """Write the snapshot; raises OSError."""
-    n = len(placed.y)
+    n = placed.n
     meta = {
         "ids": columns.ids[:n],
         "categories": list(columns.category_names),
         "mean": placed.space.mean.tobytes(),
         "matrix": placed.space.matrix.tobytes(),
         "centroids": placed.space.centroids.tobytes(),
-        "y": placed.y.tobytes(),
-        "live": placed.live.tobytes(),
+        "y": placed.y[:n].tobytes(),
+        "live": placed.live[:n].tobytes(),
         "choices": placed.choices,
     }
     placed.index.save(folder, meta)
@@ -63,4 +63,4 @@ def _restore(columns: Columns, index: VectorIndex, meta: dict[str, Any]) -> Plac
         columns.category(name)
     for item in meta["ids"]:
         columns.slot(item)
-    return Placed(space, y, live, index, float(meta["choices"]))
+    return Placed(space, n, y, live, index, float(meta["choices"]))

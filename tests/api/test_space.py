@@ -40,7 +40,7 @@ def check_in_step(columns, space):
     n = len(columns)
     placer = Placer(columns)
     assert placer.sign(n)
-    y, found = placer.place_all(space.space), placer.live(np.arange(n))
+    y, found = placer.place_all(space.space)[:n], placer.live(np.arange(n))
     placed = space.y[:n].any(axis=1)
     assert np.allclose(space.y[:n][placed], y[placed], atol=2e-3)
     query = np.append(np.zeros(D), 1).astype(np.float32)
