@@ -15,7 +15,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+)
 
 from api.producer import MAX_RECORD, InDoubt, Record
 from streams.errors import Unavailable
@@ -26,6 +32,13 @@ log = logging.getLogger("refold.api")
 REQUEST_SECONDS = 5  # until a silent broker is asked again
 STOP_SECONDS = 3
 BACKOFF_SECONDS = 1.0
+# With these a broker has written nothing; after any other error, a lost connection say, nobody knows.
+REFUSALS = (
+    InvalidTopicError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+)
 
 
 def _client(settings: Settings) -> AIOKafkaProducer:
@@ -133,19 +146,18 @@ class KafkaProducer:
         failed = [error for future in futures if future.done() and (error := future.exception())]
         if cause is None and not waiting and not failed:
             return
-        reason = cause or (failed[0] if failed else None)
-        said = (
-            f"Kafka: {reason!r}"
-            if reason is not None and str(reason)
-            else "Kafka did not acknowledge in time"
-        )
-        if len(failed) == len(futures):  # each was refused by the broker, or never left us
+        said = _said(cause or next(iter(failed), None))
+        if sum(isinstance(error, REFUSALS) for error in failed) == len(
+            futures
+        ):  # of what left us, if any did
             raise Unavailable(f"{said}; nothing was written")
         raise InDoubt(f"{said}; an unknown part may have been written, or will be")
 
     def _watch(self, record: Record, future: asyncio.Future[Any]) -> None:
         """Close the partition until Kafka has answered for the record."""
         place = (record.topic, record.partition)
+        if not self._stuck:
+            log.warning("Kafka does not acknowledge; records are refused until it does")
         self._stuck[place] += 1
 
         def answered(done: asyncio.Future[Any]) -> None:
@@ -154,6 +166,8 @@ class KafkaProducer:
             self._stuck[place] -= 1
             if self._stuck[place] <= 0:
                 del self._stuck[place]
+                if not self._stuck:
+                    log.info("Kafka has answered for every record again")
 
         future.add_done_callback(answered)
 
@@ -176,6 +190,14 @@ class KafkaProducer:
                 self._client = None
                 await _close(client)
             await asyncio.sleep(BACKOFF_SECONDS)
+
+
+def _said(error: BaseException | None) -> str:
+    if isinstance(error, AssertionError):
+        return "Kafka has other partitions than REFOLD_PARTITIONS says: see `refold topics check`"
+    if isinstance(error, KafkaError):
+        return f"Kafka: {error!r}"
+    return "Kafka did not acknowledge in time"
 
 
 async def _close(client: AIOKafkaProducer) -> None:

@@ -5,13 +5,12 @@ It answers from the first moment, with what the disk held; the replica says when
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from api.replica import Replica
 from api.space import ItemSpace
 from api.state import State
 from api.trends import Trends
-from streams.errors import RefoldError
 from streams.settings import Settings
 
 log = logging.getLogger("refold.api")
@@ -48,32 +47,40 @@ class Live:
 
     async def stop(self) -> None:
         """End all work, keep a snapshot of the vectors, close the disk."""
-        for task in [*self._running, self._loading]:
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        tasks = [task for task in (self._loading, *self._running) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._space.stop()
         await self.replica.stop()
 
     async def _load(self) -> None:
         try:
             await self.replica.start()
-        except RefoldError as error:
-            self._failure = str(error)
+            await self._space.compare()
+        except Exception as error:
+            self._failure = str(error) or type(error).__name__
+            log.exception("the state cannot be loaded")
             raise
-        await self._space.compare()
         self._running = [
-            asyncio.create_task(self._space.run(), name="space"),
-            asyncio.create_task(self._keep_trends(), name="trends"),
+            asyncio.create_task(_again("placing items", self._space.run), name="space"),
+            asyncio.create_task(_again("computing trends", self._follow_trends), name="trends"),
         ]
 
-    async def _keep_trends(self) -> None:
+    async def _follow_trends(self) -> None:
         while True:
-            try:
-                self._trends.show(await asyncio.to_thread(self._trends.compute, self._now()))
-            except Exception:
-                log.exception("trends could not be computed; the old ones stay")
+            self._trends.show(await asyncio.to_thread(self._trends.compute, self._now()))
             await asyncio.sleep(max(TRENDS_SECONDS, SHARE * self._trends.seconds))
+
+
+async def _again(what: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run for ever: what fails is logged and begun again, and the old vectors or lists go on serving."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("%s failed; it begins again", what)
+        await asyncio.sleep(TRENDS_SECONDS)
 
 
 class Still:

@@ -15,6 +15,7 @@ CONNECTIONS = 1024  # the last rail: api/admission.py turns requests away long b
 BACKLOG = 256
 KEEP_ALIVE_SECONDS = 5
 STOP_SECONDS = 5
+PAUSE_SECONDS = 10.0
 
 
 def config(settings: Settings, app: Starlette | None = None) -> uvicorn.Config:
@@ -43,7 +44,27 @@ def config(settings: Settings, app: Starlette | None = None) -> uvicorn.Config:
     )
 
 
+class Seldom(logging.Filter):
+    """Let the Kafka client say the same only every ten seconds: a broker away is twenty lines a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is worth its line."""
+        if not record.name.startswith("aiokafka"):
+            return True
+        kind = record.name, record.lineno
+        if record.created - self._said.get(kind, 0.0) < PAUSE_SECONDS:
+            return False
+        self._said[kind] = record.created
+        return True
+
+
 def serve(settings: Settings) -> None:
     """Answer requests until SIGTERM or Ctrl-C; raises SettingsError."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for told in logging.getLogger().handlers:
+        told.addFilter(Seldom())
     uvicorn.Server(config(settings)).run()
