@@ -121,6 +121,16 @@ def test_every_command_exists(page):
         assert {word for word in words if word.startswith("--")} <= known, line
 
 
+def test_every_command_is_said():
+    def leaves(command, path):
+        below = getattr(command, "commands", {})
+        return [leaf for name in below for leaf in leaves(below[name], f"{path} {name}")] or [path]
+
+    said = "".join(TEXTS.values())
+    for leaf in leaves(typer.main.get_command(cli), "refold"):
+        assert leaf in said, leaf
+
+
 @every_page
 def test_every_make_target_exists(page):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
