@@ -1,0 +1,105 @@
+"""Fakes of what stands around an agent, for tests: a log in memory, rows in a dictionary, a Faust stream from a list.
+
+Everything that outlives a process calls `step` with the name of each effect, before and after it: what `step` raises
+is a crash at that very point.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agents.flush import Record
+
+Step = Callable[[str], None]
+
+
+def no_step(_: str) -> None:
+    """Let everything happen."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A record as Faust hands it to an agent; `timestamp` in seconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: float = 1_700_000_000.0
+
+
+@dataclass
+class Event:
+    """A message that can be acked; `acks` takes its (topic, partition, offset)."""
+
+    message: Message
+    acks: list[tuple[str, int, int]] = field(default_factory=list)
+    step: Step = no_step
+
+    def ack(self) -> None:
+        """Note that the record needs not come again."""
+        self.step("ack")
+        self.acks.append((self.message.topic, self.message.partition, self.message.offset))
+
+
+class Stream:
+    """A Faust stream over a list of events; `acking` tells whether it would ack them by itself."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._events = events
+        self.acking = True
+        self.current_event: Event | None = None
+
+    def noack(self) -> "Stream":
+        """Return the stream, which leaves acking to its reader."""
+        self.acking = False
+        return self
+
+    async def __aiter__(self) -> AsyncIterator[bytes | None]:
+        """Yield the values, with `current_event` set to the record of each."""
+        for event in self._events:
+            self.current_event = event
+            yield event.message.value
+
+
+class Sender:
+    """A log in memory: records by (topic, partition), acknowledged at once."""
+
+    def __init__(self, step: Step = no_step) -> None:
+        self.step = step
+        self.log: dict[tuple[str, int], list[Record]] = {}
+
+    async def send(self, topic: str, partition: int, records: Iterable[Record]) -> int:
+        """Append records one by one; return the offset of the last."""
+        log = self.log.setdefault((topic, partition), [])
+        self.step(f"send {topic}")
+        for record in records:
+            log.append(record)
+            self.step(f"sent {topic}")
+        self.step(f"acknowledge {topic}")
+        return len(log) - 1
+
+
+class Rows:
+    """Rows at rest in dictionaries, with the changelog offset of each partition."""
+
+    def __init__(self, step: Step = no_step) -> None:
+        self.step = step
+        self.rows: dict[int, dict[bytes, bytes]] = {}
+        self.offsets: dict[int, int] = {}
+
+    def get_row(self, partition: int, key: bytes) -> bytes | None:
+        """Return a row as it rests."""
+        return self.rows.get(partition, {}).get(key)
+
+    def put_rows(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int) -> None:
+        """Write rows (None deletes) and the changelog offset of the last, all or nothing."""
+        self.step("put rows")
+        held = self.rows.setdefault(partition, {})
+        for key, row in rows.items():
+            if row is None:
+                held.pop(key, None)
+            else:
+                held[key] = row
+        self.offsets[partition] = offset
+        self.step("rows put")

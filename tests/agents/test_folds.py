@@ -1,0 +1,260 @@
+"""What the agents make of a record: who is told what, and what is refused before anything changed."""
+
+import random
+
+import msgpack
+import numpy as np
+import pytest
+
+from agents.fake import Message, Rows
+from agents.items import ItemAgent
+from agents.table import Table
+from agents.users import MOST_BYTES, UserAgent
+from models.actions import DEFAULTS
+from models.items import ItemRow
+from models.popular import Popular
+from models.users import User
+from streams import events, items, profiles, touches
+from streams.errors import Refused
+from streams.events import Event
+from streams.items import Item
+from streams.partition import partition_of
+from streams.profiles import Profile
+from streams.settings import Settings
+from streams.touches import Link, Touch
+
+SETTINGS = Settings(partitions=2, dimensions=16)
+AT = 1_700_000_000_000
+
+
+def user_agent(settings=SETTINGS):
+    table = Table("users", Rows(), User, User.from_row)
+    return UserAgent(settings, table, DEFAULTS), table
+
+
+def item_agent(settings=SETTINGS):
+    tables = (
+        Table("items", Rows(), ItemRow, ItemRow.from_row),
+        Table("popular", Rows(), Popular, Popular.from_row),
+    )
+    return ItemAgent(settings, *tables), *tables
+
+
+def click(n, user="u", item="i", **more):
+    return Event(event_id=f"e{n}", type="click", at=AT + n, user_id=user, item_id=item, **more)
+
+
+def record(*said, offset=0, partition=None):
+    number = partition_of(said[0].user, SETTINGS.partitions) if partition is None else partition
+    return Message("events", number, offset, b"k", events.encode(said), AT / 1000)
+
+
+def test_an_item_is_told_what_was_done_and_with_which_vector_the_user_came():
+    agent, _ = user_agent()
+    agent.fold_events(record(click(1, item="a"), click(2, item="b", surface="home")))
+    told = {}
+    for topic, target, ((_, value),) in agent.take():
+        assert topic == "touches"
+        said = touches.decode(value)
+        assert (said.epoch, said.partition) == (0, partition_of("u", 2))
+        for each in said.said:
+            assert partition_of(each.item, 2) == target
+            told[type(each).__name__, each.item] = each, said.vectors
+    first, second = told["Touch", "a"][0], told["Touch", "b"][0]
+    assert (first.origin, first.arrived, first.mass) == (0, -1, 0.0)
+    assert (second.origin, second.mass, second.contexts) == (1, 1.0, ("all", "surface:home"))
+    vector = np.frombuffer(told["Touch", "b"][1], "f2").reshape(-1, 16)[second.arrived]
+    assert set(np.abs(vector)) == {1.0}
+    assert told["Link", "a"][0].to == "b"
+    assert list(agent.take()) == []
+
+
+def test_a_record_that_was_folded_says_nothing_again():
+    agent, table = user_agent()
+    agent.fold_events(record(click(1), click(2, item="j"), offset=5))
+    list(agent.take())
+    partition = table.partition(partition_of("u", 2))
+    before = partition.get("u").row()
+    partition.freeze()
+    partition.store(0)
+    agent.fold_events(record(click(1), click(2, item="j"), offset=5))
+    assert list(agent.take()) == []
+    assert table.dirty() == []
+    assert partition.get("u").row() == before
+
+
+def test_a_client_that_sends_twice_is_counted_once():
+    agent, table = user_agent()
+    agent.fold_events(record(click(1), offset=5))
+    agent.fold_events(record(click(1), offset=6))
+    assert table.partition(partition_of("u", 2)).get("u").totals == {"click": 1}
+
+
+def test_a_batch_in_the_wrong_partition_is_refused_whole():
+    agent, table = user_agent()
+    number = partition_of("u", 2)
+    other = next(f"v{n}" for n in range(9) if partition_of(f"v{n}", 2) != number)
+    with pytest.raises(Refused, match=f"user '{other}' does not belong to partition {number} of 2"):
+        agent.fold_events(record(click(1), click(2, user=other), partition=number))
+    assert table.dirty() == []
+    assert list(agent.take()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        (None, "a key has 1..256 bytes, this one 0"),
+        (b"", "a key has 1..256 bytes, this one 0"),
+        (b"k" * 257, "this one 257"),
+        (b"\xff", "is not UTF-8"),
+        (b"u", r"key 'u' does not belong to partition \d of 2"),
+    ],
+)
+@pytest.mark.parametrize("tombstone", [True, False])
+def test_a_profile_or_item_whose_key_is_no_id_of_its_partition_is_refused(key, reason, tombstone):
+    wrong = 1 - partition_of("u", 2)
+    agent, table = user_agent()
+    with pytest.raises(Refused, match=reason):
+        agent.fold_profiles(
+            Message("profiles", wrong, 0, key, None if tombstone else profiles.encode(Profile()))
+        )
+    agent, rows, _ = item_agent()
+    with pytest.raises(Refused, match=reason):
+        agent.fold_catalogue(Message("items", wrong, 0, key, None if tombstone else items.encode(Item())))
+    assert table.dirty() == rows.dirty() == []
+
+
+def test_a_tombstone_becomes_an_erasure_among_the_users_events():
+    agent, table = user_agent()
+    number = partition_of("u", 2)
+    agent.fold_events(record(click(1)))
+    agent.fold_profiles(Message("profiles", number, 0, b"u", profiles.encode(Profile(attributes={"a": 1.0}))))
+    list(agent.take())
+    agent.fold_profiles(Message("profiles", number, 1, b"u", None))
+    ((topic, target, ((key, value),)),) = agent.take()
+    assert (topic, target, key) == ("events", number, b"u")
+    agent.fold_events(Message("events", number, 1, key, value, AT / 1000))
+    user = table.partition(number).get("u")
+    assert user == User(marks=user.marks, ids=user.ids)
+    assert len(user.marks) == 2
+    assert list(agent.take()) == []
+
+
+@pytest.mark.parametrize("stamp", [0.0, -0.001, AT / 1000])
+def test_an_erasure_is_a_good_event_whatever_time_its_tombstone_claims(stamp):
+    agent, _ = user_agent()
+    agent.fold_profiles(Message("profiles", partition_of("u", 2), 7, b"u", None, stamp))
+    ((_, _, ((_, value),)),) = agent.take()
+    (erase,) = events.decode(value, AT)
+    assert (erase.type, erase.user) == ("erase", "u")
+
+
+def test_a_profile_written_after_its_erasure_stays_in_whatever_order_the_two_topics_are_read():
+    number = partition_of("u", 2)
+    new = Message("profiles", number, 1, b"u", profiles.encode(Profile(attributes={"a": 2.0})))
+    rows = set()
+    for profile_first in (True, False):
+        agent, table = user_agent()
+        agent.fold_profiles(Message("profiles", number, 0, b"u", None))
+        ((_, _, ((key, value),)),) = agent.take()
+        erase = Message("events", number, 0, key, value, AT / 1000)
+        for fold in (agent.fold_profiles, agent.fold_events)[:: 1 if profile_first else -1]:
+            fold(new if fold == agent.fold_profiles else erase)
+        user = table.partition(number).get("u")
+        assert user.profile == {"a": 2.0}
+        rows.add(user.row())
+    assert len(rows) == 1
+
+
+def test_large_things_to_say_are_cut_into_records_with_their_own_vectors():
+    settings = Settings(partitions=1, dimensions=1024)
+    agent, _ = user_agent(settings)
+    said = [click(n, user=f"u{n % 20}", item=f"item-{n}") for n in range(500)]
+    agent.fold_events(Message("events", 0, 0, None, events.encode(said), AT / 1000))
+    ((_, _, records),) = agent.take()
+    assert len(records) > 1
+    assert all(len(value) <= MOST_BYTES for _, value in records)
+    item, rows, _ = item_agent(settings)
+    for offset, (_, value) in enumerate(records):
+        item.fold_touches(Message("touches", 0, offset, None, value))
+    partition = rows.partition(0)
+    assert sum(partition.get(f"item-{n}").chosen for n in range(500)) == 500
+    assert (
+        sum(partition.get(f"item-{n}").context is not None for n in range(500)) == 480
+    )  # all but 20 newcomers
+    origins = [said.origin for _, value in records for said in touches.decode(value).said]
+    assert origins == sorted(origins)
+
+
+def touch(origin, item="i", **more):
+    return Touch(origin, item, "click", AT + origin, 1.0, 0, "home", ("all", "category:a"), **more)
+
+
+def told(*said, partition=0, epoch=0, vectors=b"", offset=0):
+    return Message("touches", 0, offset, None, touches.encode(epoch, partition, list(said), vectors))
+
+
+def test_what_was_said_twice_is_folded_once_and_origins_do_not_hide_each_other():
+    agent, rows, lists = item_agent()
+    for message in (
+        told(touch(5), Link(5, "j", "i", 1.0)),
+        told(touch(5), Link(5, "j", "i", 1.0), touch(6)),
+        told(touch(3), partition=1),
+        told(touch(0), epoch=1),
+    ):
+        agent.fold_touches(message)
+    assert rows.partition(0).get("i").chosen == 4
+    assert rows.partition(0).get("j").related == {"i": 1.0}
+    assert set(lists.partition(0).get("all").items) == {"i"}
+    assert len(lists.partition(0).get("all").marks) == 3
+
+
+def test_a_list_counts_a_touch_that_its_item_knows_already():
+    """A crash may keep the item's row and lose the list's; the touch comes again, and only the list takes it."""
+    agent, rows, lists = item_agent()
+    agent.fold_touches(told(touch(5)))
+    before = rows.partition(0).get("i").row()
+    lists.forget()
+    agent.fold_touches(told(touch(5)))
+    assert rows.partition(0).get("i").row() == before
+    assert list(lists.partition(0).get("all").items) == ["i"]
+
+
+@pytest.mark.parametrize("vectors", [b"\0" * 31, b"\0" * 16, b""])
+def test_vectors_of_another_length_are_refused_before_anything_changed(vectors):
+    agent, rows, lists = item_agent()
+    with pytest.raises(Refused, match="REFOLD_DIMENSIONS"):
+        agent.fold_touches(told(touch(1), touch(2, arrived=0), vectors=vectors))
+    assert rows.dirty() == lists.dirty() == []
+
+
+def test_catalogue_and_touches_meet_in_a_row_whatever_comes_first():
+    listing = Message("items", partition_of("i", 1), 3, b"i", items.encode(Item(title="t")))
+    alone = Settings(partitions=1, dimensions=16)
+    found = set()
+    for order in (1, -1):
+        agent, rows, _ = item_agent(alone)
+        for fold, message in ((agent.fold_catalogue, listing), (agent.fold_touches, told(touch(1))))[::order]:
+            fold(message)
+        found.add(rows.partition(0).get("i").row())
+    assert len(found) == 1
+
+
+def test_no_bytes_end_a_process():
+    draw = random.Random(1)
+    user, _ = user_agent()
+    item, _, _ = item_agent()
+    good = [
+        events.encode([click(1)]),
+        touches.encode(0, 0, [touch(1, arrived=0), Link(1, "i", "j", 1.0)], b"\0" * 32),
+        msgpack.packb({"v": 1}),
+    ]
+    for _ in range(3_000):
+        data = bytearray(draw.choice(good))
+        for _ in range(draw.randint(1, 3)):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+        for fold in (user.fold_events, user.fold_profiles, item.fold_catalogue, item.fold_touches):
+            try:
+                fold(Message("t", draw.randrange(2), 0, b"u", bytes(data), AT / 1000))
+            except Refused as refused:
+                assert str(refused)  # noqa: PT017 - a refusal is one of two good answers
