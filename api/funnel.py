@@ -21,6 +21,7 @@ from api.state import State
 from models import rerank
 from models.features import Asker, Floats, Sparse
 from models.gather import gather, scatter
+from models.halves import widen
 from models.places import Places
 from models.scorer import Scorer
 from models.surfaces import Surface
@@ -118,7 +119,7 @@ class Funnel:
             return None
         self._asker.query = query[:-1]
         y = self._state.vectors.y
-        vectors = y.take(slots, axis=0, mode="clip").astype(np.float32)[:, :-1]
+        vectors = widen(y.take(slots, axis=0, mode="clip"))[:, :-1]
         vectors[slots >= len(y)] = 0.0  # met so lately that it has no place yet
         return vectors
 

@@ -4,7 +4,6 @@ import asyncio
 import math
 import random
 import time
-from collections import deque
 from collections.abc import Iterator
 from typing import cast
 
@@ -21,13 +20,16 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._answer: asyncio.Future[int] | None = None
+        self.open = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
+        self.open = True
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail the request that waits."""
+        self.open = False
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(exc or ConnectionError("the server closed the connection"))
 
@@ -87,12 +89,14 @@ async def open_loop(port: int, paths: Iterator[str], seconds: float, rate: float
     The time counts from when a request was due, so that a server that stands still is not let off; one that
     turns a request away for overload has never answered it (infinity).
     """
-    idle = deque(await connect(port, 16))
+    idle = await connect(port, 4)
     took: list[float] = []
     draw, running = random.Random(5), set()
 
     async def ask(due: float) -> None:
-        connection = idle.popleft() if idle else (await connect(port, 1))[0]
+        connection = idle.pop() if idle else (await connect(port, 1))[0]
+        if not connection.open:  # the server hangs up on the idle
+            connection = (await connect(port, 1))[0]
         good = _good(await connection.get(next(paths)))
         took.append((time.perf_counter() - due) * 1000.0 if good else math.inf)
         idle.append(connection)

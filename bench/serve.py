@@ -52,7 +52,7 @@ def run(items: int = 1_000_000, seconds: float = 20.0) -> dict[str, Any]:
             inside = here.recv()
             os.sched_setaffinity(0, {cores[-1]})
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                figures = runner.run(_ask(inside.pop("port"), seconds))
+                figures = runner.run(_ask(inside.pop("port"), server.pid or 0, seconds))
         finally:
             os.sched_setaffinity(0, set(cores))
             server.terminate()
@@ -62,21 +62,27 @@ def run(items: int = 1_000_000, seconds: float = 20.0) -> dict[str, Any]:
     return report("serve", "none", {name: round(float(value), 3) for name, value in figures.items()}, TARGETS)
 
 
-async def _ask(port: int, seconds: float) -> dict[str, float]:
+async def _ask(port: int, pid: int, seconds: float) -> dict[str, float]:
     full = cycle(f"/v1/recommend/user-{n}?n={N}&surface=home" for n in range(USERS))
     hits = [f"/v1/recommend/user-{n}?n={N}&surface=email" for n in range(200)]
-    await closed_loop(port, full, 2.0)
+    await closed_loop(port, full, 2.0, connections=1)
+    spent = _cpu(pid)
     capacity = await closed_loop(port, full, seconds)
+    full_cpu = (_cpu(pid) - spent) / (capacity * seconds)
     alone = await open_loop(port, full, seconds / 2, capacity * 0.05)
     loaded = await open_loop(port, full, seconds, capacity * LOAD)
-    await closed_loop(port, cycle(hits), 2.0)
+    await closed_loop(port, cycle(hits), 5.0, connections=1)
+    spent = _cpu(pid)
     cached = await closed_loop(port, cycle(hits), seconds, connections=8)
+    cached_cpu = (_cpu(pid) - spent) / (cached * seconds)
     return {
         "requests_per_s": capacity,
         "unloaded_p50_ms": float(np.median(alone)),
         "p50_ms": float(np.median(loaded)),
         "p99_ms": float(np.quantile(loaded, 0.99)),
         "cached_requests_per_s": cached,
+        "cpu_ms": full_cpu * 1000.0,
+        "cached_cpu_ms": cached_cpu * 1000.0,
     }
 
 
@@ -85,28 +91,27 @@ def _serve(items: int, folder: str, core: int, pipe: Pipe) -> None:
 
     from api.app import create_app  # noqa: PLC0415
     from api.memory import MemoryProducer  # noqa: PLC0415
-    from api.protocol import BoundedProtocol  # noqa: PLC0415
+    from api.server import config  # noqa: PLC0415
 
-    config = Path(folder) / "surfaces.toml"
-    config.write_text(CONFIG)
+    surfaces = Path(folder) / "surfaces.toml"
+    surfaces.write_text(CONFIG)
     world = World(items, lambda text: print(text, flush=True))
     os.sched_setaffinity(0, {core})
-    inside = _apart(world, config)
+    inside = _apart(world, surfaces)
     listener = socket.create_server(("127.0.0.1", 0))
-    settings = Settings(data=Path(folder), config=str(config))
+    settings = Settings(data=Path(folder), config=str(surfaces))
     app = create_app(settings, state=world.state, producer=MemoryProducer(), slate_producer=_Drop())
-    server = uvicorn.Server(
-        uvicorn.Config(app, loop="uvloop", http=BoundedProtocol, ws="none", log_config=None, access_log=False)
-    )
+    server = uvicorn.Server(config(settings, app))
     pipe.send(inside | {"port": listener.getsockname()[1]})
-    asyncio.run(server.serve([listener]))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.serve([listener]))
 
 
-def _apart(world: World, config: Path) -> dict[str, float]:
+def _apart(world: World, surfaces: Path) -> dict[str, float]:
     """Take requests apart in this process: the bare search, and the median of every stage in ms."""
     stages: dict[str, list[float]] = defaultdict(list)
     engine = Engine(
-        world.state, load(config), observe=lambda stage, took: stages[stage].append(took * 1000.0)
+        world.state, load(surfaces), observe=lambda stage, took: stages[stage].append(took * 1000.0)
     )
     quota = engine.config.surfaces["home"].quotas.ann
     counts, bare, whole = [], [], []
@@ -130,6 +135,12 @@ def _apart(world: World, config: Path) -> dict[str, float]:
         "engine_ms": statistics.median(whole),
         **medians,
     }
+
+
+def _cpu(pid: int) -> float:
+    """Return the seconds a process has computed: what a request costs where others use the cores too."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _timed(call: Any) -> float:

@@ -37,6 +37,7 @@ class World:
         self.trending: Slots = self.random.permutation(items)[:500]
         self.fresh: Slots = np.arange(items - 1, max(items - 501, -1), -1)
         self._by_category: list[Slots] = [order[order % CATEGORIES == code] for code in range(CATEGORIES)]
+        self._counts = np.linspace(1000.0, 1.0, LIST, dtype=np.float32)
         self._rows = self._users(items)
         vectors = Catalogue(items, DIMENSIONS + 1).vectors
         self.y = vectors.astype(np.float16)
@@ -109,7 +110,7 @@ class World:
         """Return a list as long as a busy context's."""
         start = sum(context.encode()) % 97
         slots = self.popular_all[start : start + LIST]
-        return slots, np.linspace(1000.0, 1.0, len(slots), dtype=np.float32)
+        return slots, self._counts[: len(slots)]
 
     def user_offset(self, user: User) -> int:
         """Return the offset of the user's last event."""

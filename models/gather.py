@@ -40,16 +40,16 @@ def gather(asker: Asker, items: Items, places: Places, vectors: Floats | None = 
         ("popular_week", items.week),
         ("popular_all", items.chosen),
     ):
-        np.log1p(counts[slots], out=row[name])
+        np.log(counts[slots] + np.float32(1.0), out=row[name])
     row["trend"][:] = items.trend[slots]
     row["ctr"][:] = np.log(items.ctr[slots] / np.float32(PRIOR_CTR))
     examined = items.examined[slots]
     row["ctr_known"][:] = examined / (examined + np.float32(20.0))
     published = items.published_at[slots]
     row["freshness"][:] = _faded(np.where(np.isnan(published), items.first_at[slots], published), asker.now)
-    codes = items.categories[slots]
-    row["affinity"][:] = _summed(codes, *asker.affinity)
-    row["session"][:] = _summed(codes, *asker.session)
+    above = items.categories[slots] + 1  # 0 is none
+    row["affinity"][:] = _summed(above, *asker.affinity)
+    row["session"][:] = _summed(above, *asker.session)
     row["seen"][:] = seen(asker, items, slots)
     row["boost"][:] = np.log(np.maximum(items.boost[slots], np.float32(1e-3)))
     row["experience"][:] = np.log1p(asker.events)
@@ -77,11 +77,15 @@ def covisits(recent: Slots, items: Items, places: Places) -> Sparse:
 
 def seen(asker: Asker, items: Items, slots: Slots) -> npt.NDArray[np.bool_]:
     """Tell which slots the asker acted on; hashes of 4 bytes mistake one item in ten million."""
-    if not len(asker.seen):
-        return np.zeros(len(slots), dtype=np.bool_)
-    known, hashes = np.sort(asker.seen), items.seen_hash[slots]
-    at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-    return np.asarray(known[at] == hashes)
+    mask = np.zeros(len(slots), dtype=np.bool_)
+    if len(asker.seen):
+        hashes = items.seen_hash[slots]
+        half = np.zeros(1 << 16, dtype=np.bool_)  # by the lower bits first: few others get past them
+        half[asker.seen & 0xFFFF] = True
+        likely = np.flatnonzero(half[hashes & 0xFFFF])
+        known = set(asker.seen.tolist())
+        mask[likely] = [value in known for value in hashes[likely].tolist()]
+    return mask
 
 
 def shares(pairs: Iterable[tuple[int, float]]) -> tuple[Codes, Floats]:
@@ -107,18 +111,18 @@ def scatter(column: Floats, places: Places, sparse: Sparse) -> None:
     column[place[real]] = sparse[1][real]
 
 
-def _summed(codes: Codes, known: Codes, values: Floats) -> Floats | float:
-    """Return the sum of the values of each row's codes; -1, and codes that are not known, have none."""
+def _summed(above: Codes, known: Codes, values: Floats) -> Floats | float:
+    """Return the sum of the values of each row's codes; `above` holds codes + 1, shape (n, k)."""
     if not len(known):
         return 0.0
-    dense = np.zeros(int(known.max()) + 2, dtype=np.float32)  # the last one stands for every other code
-    dense[known] = values
-    summed: Floats = dense[np.where(codes < len(dense) - 1, codes, -1)].sum(axis=1)
+    dense = np.zeros(int(known.max()) + 3, dtype=np.float32)  # the first stands for none, the last for the rest
+    dense[known + 1] = values
+    summed: Floats = dense.take(above, mode="clip") @ np.ones(above.shape[1], dtype=np.float32)
     return summed
 
 
 def _faded(since: npt.NDArray[np.float64], now: float) -> Floats:
     """Return 1 for now, half of it a week ago, 0 for never (NaN)."""
-    age = np.where(np.isnan(since), np.inf, np.maximum(now - since, 0.0))
-    faded: Floats = np.exp2(age / -WEEK).astype(np.float32)
+    weeks = ((now - since) / -WEEK).astype(np.float32)
+    faded: Floats = np.exp2(np.minimum(np.where(np.isnan(weeks), np.float32(-np.inf), weeks), np.float32(0.0)))
     return faded

@@ -38,8 +38,5 @@ class Places:
         """Return the place of each slot among those held, -1 where it is not."""
         if not len(self.slots):
             return np.full(len(slots), -1, dtype=np.int32)
-        known = (slots >= 0) & (slots < len(self._place))
-        place = self._place[np.where(known, slots, 0)]
-        np.minimum(place, len(self.slots) - 1, out=place)
-        place[(self.slots[place] != slots) | ~known] = -1
-        return place
+        place = self._place.take(slots, mode="clip")  # of another slot, or of none: then it does not agree
+        return np.where(self.slots.take(place, mode="clip") == slots, place, np.int32(-1))
