@@ -56,7 +56,7 @@ def create_app(settings: Settings, stage: Stage, weights: Mapping[str, float]) -
         broker=[URL(f"{transport.SCHEME}://{host}") for host in settings.kafka.split(",")],
         broker_credentials=credentials(settings),
         store=f"{store.SCHEME}://",
-        datadir=settings.data / settings.worker / stage,
+        datadir=settings.data / settings.worker / settings.group(stage),
         web_enabled=False,
         topic_partitions=settings.partitions,
         topic_replication_factor=settings.replication,

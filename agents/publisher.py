@@ -64,11 +64,14 @@ class Publisher:
         batch = self._producer.create_batch()
         now = time.time_ns() // 1_000_000
         for key, value in records:
+            if (
+                len(value or b"") > MAX_BATCH
+            ):  # aiokafka would take it as the first of a batch, the broker refuse it
+                raise StateError(f"a record of {len(value or b'')} bytes for {topic} exceeds {MAX_BATCH}")
             if batch.append(timestamp=now, key=key, value=value) is None:
                 waiting.append((batch.record_count(), await self._submit(batch, topic, partition)))
                 batch = self._producer.create_batch()
-                if batch.append(timestamp=now, key=key, value=value) is None:
-                    raise StateError(f"a record of {len(value or b'')} bytes for {topic} exceeds {MAX_BATCH}")
+                batch.append(timestamp=now, key=key, value=value)
         if batch.record_count():
             waiting.append((batch.record_count(), await self._submit(batch, topic, partition)))
         last = -1

@@ -12,5 +12,5 @@ from streams.settings import Settings
 def run(settings: Settings, stage: Stage, weights: Mapping[str, float], loglevel: str = "INFO") -> None:
     """Run until SIGTERM or Ctrl-C; exits with 70 when an invariant broke."""
     uvloop.install()
-    (settings.data / settings.worker / stage).mkdir(parents=True, exist_ok=True)
+    (settings.data / settings.worker / settings.group(stage)).mkdir(parents=True, exist_ok=True)
     faust.Worker(create_app(settings, stage, weights), loglevel=loglevel).execute_from_commandline()

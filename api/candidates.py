@@ -59,7 +59,7 @@ def sources(
 
     def similar(quota: int) -> Slots:
         rows = columns.categories[asker.recent[:LAST]].tolist()
-        narrowest = dict.fromkeys(code for row in rows for code in [c for c in row if c >= 0][-1:])
+        narrowest = dict.fromkeys(code for row in rows for code in [c for c in row if c >= 0][:1])
         return dealt([trends.by_category(code)[:quota] for code in narrowest], places)
 
     def popular(quota: int) -> Slots:

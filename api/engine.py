@@ -64,7 +64,7 @@ class Engine:
         self._models = {"light": scorer.version}
         self._ladder = Ladder(state, config, scorer, count)
         self._cache = Cache()
-        self._variants: dict[tuple[str, ...], Surface] = {}
+        self._variants: dict[tuple[str | tuple[str, str], ...], Surface] = {}
         self._unlogged: OrderedDict[str, Unlogged] = OrderedDict()
         state.tables.on_user_change.append(self._cache.forget)
 
@@ -73,7 +73,8 @@ class Engine:
         keep = not (request.session or request.explain)
         if keep and (entry := self._entry(request)) is not None:
             return self._again(entry, request)
-        arms = assign(request.user_id, self.config.experiments, request.surface) if request.user_id else {}
+        unit = request.user_id or (request.session[0].user if request.session else "")
+        arms = assign(unit, self.config.experiments, request.surface) if unit else {}
         return self._answer(request, arms, keep=keep)
 
     def cached(self, request: Request) -> Hit | None:
@@ -169,13 +170,13 @@ class Engine:
             self._unlogged.popitem(last=False)
 
     def _surface(self, name: str, arms: dict[str, str]) -> Surface:
-        surface = self._variants.get((name, *arms.values()))
+        surface = self._variants.get((name, *arms.items()))
         if surface is None:
             if name not in self.config.surfaces:
                 known = ", ".join(sorted(self.config.surfaces))
                 raise Refused(f"surface {name!r} is not configured; there are {known}")
             surface = surface_with(self.config.surfaces[name], overrides(arms, self.config.experiments))
-            self._variants[name, *arms.values()] = surface
+            self._variants[name, *arms.items()] = surface
         return surface
 
     def _entry(self, request: Request, *, stale: bool = False) -> Entry | None:

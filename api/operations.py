@@ -29,7 +29,7 @@ class Operation:
     """One method on one path.
 
     `bodies` are the types a request body may have (several: one of them), `answers` the type of the reply at
-    each status; `path_help` explains path parameters.
+    each status;
     """
 
     method: str

@@ -66,7 +66,7 @@ class Vectors(Protocol):
 
 
 class Trends(Protocol):
-    """Slots in the order of what was chosen lately, or ever, or listed last; best first."""
+    """Slots in the order of what was chosen lately, or ever, or is new; best first."""
 
     @property
     def trending(self) -> Slots:
@@ -74,7 +74,7 @@ class Trends(Protocol):
 
     @property
     def fresh(self) -> Slots:
-        """What was listed last."""
+        """What was listed lately and looked at least."""
 
     @property
     def popular_all(self) -> Slots:

@@ -35,14 +35,7 @@ def run(settings: Settings, rate: int = 500, seconds: int = 30) -> dict[str, Any
             settings, data=Path(folder), namespace=f"bench-{uuid.uuid4().hex[:8]}", port=free_port()
         )
         topics.create(here)
-        environment = {
-            "REFOLD_KAFKA": here.kafka,
-            "REFOLD_KAFKA_IDEMPOTENCE": "on" if here.kafka_idempotence else "off",
-            "REFOLD_NAMESPACE": here.namespace,
-            "REFOLD_PARTITIONS": str(here.partitions),
-            "REFOLD_DATA": folder,
-            "REFOLD_PORT": str(here.port),
-        }
+        environment = here.environment()
         base = f"http://127.0.0.1:{here.port}"
         refold = [sys.executable, "-m", "ops.cli"]
         processes.start("worker", [*refold, "worker", "--loglevel", "WARNING"], env=environment)

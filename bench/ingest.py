@@ -63,7 +63,7 @@ def run(settings: Settings, singles: int = 100_000, batched: int = 2_000_000) ->
 
 
 async def _produce(settings: Settings, events: Iterator[Event], batch: int) -> int:
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, linger_ms=20, max_batch_size=256 << 10)
+    producer = AIOKafkaProducer(**settings.client(), linger_ms=20, max_batch_size=256 << 10)
     await producer.start()
     waiting: dict[int, list[Event]] = {}
     records = 0
@@ -89,7 +89,7 @@ def _measure(
     settings: Settings, processes: Processes, name: str, command: list[str], records: int
 ) -> tuple[float, float]:
     """Return records per second, and by how many MiB the process grew after a quarter of the work."""
-    process = processes.start(name, command, env=_environment(settings))
+    process = processes.start(name, command, env=settings.environment())
     admin = KafkaAdminClient(**settings.client())
     group = settings.topic("bare") if name == "bare" else settings.group("users")
     started = begun = quarter = 0.0
@@ -120,12 +120,3 @@ def _rss(process: Process) -> float:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in (process.pid, *children)]
     return sum(pages) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    return {
-        "REFOLD_KAFKA": settings.kafka,
-        "REFOLD_NAMESPACE": settings.namespace,
-        "REFOLD_PARTITIONS": str(settings.partitions),
-        "REFOLD_DATA": str(settings.data / settings.namespace),
-    }

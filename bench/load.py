@@ -11,7 +11,7 @@ USERS, ITEMS, CATEGORIES = 10_000, 20_000, 60
 
 
 def events(count: int, seed: int = 1) -> Iterator[Event]:
-    """Yield events whose last one happens about now, a second of event time apart."""
+    """Yield events whose last one happens about now, a tenth of a second of event time apart."""
     draw = random.Random(seed)
     start = int(time.time() * 1000) - count * 100
     for n in range(count):

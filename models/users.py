@@ -60,13 +60,15 @@ class User:
     vector: Vector | None = None
     mass: float = 0.0
     profile: dict[str, Any] | None = None
+    erased_at: int = 0
 
     def row(self) -> bytes:
         """Return the bytes of the row."""
         return pack(
             VERSION,
             (in_order(self.marks), self.ids, self.first_at, self.last_at, self.past, self.length, self.trail,
-             self.affinity, self.counts, self.totals, self.session, self.seen, self.vector, self.mass, self.profile),
+             self.affinity, self.counts, self.totals, self.session, self.seen, self.vector, self.mass, self.profile,
+             self.erased_at),
         )  # fmt: skip
 
     @classmethod
@@ -118,7 +120,7 @@ def react(user: User, event: Event, origin: int, weights: Mapping[str, float], d
     rings.remember(user.ids, event_id, IDS)
     at, kind, item = event.at, event.type, event.item_id
     if kind == ERASE:
-        _erase(user)
+        _erase(user, at)
         return NOTHING
     grown = growth(at, HALF_LIFE)
     _count(user, kind, at, grown)
@@ -152,10 +154,13 @@ def react(user: User, event: Event, origin: int, weights: Mapping[str, float], d
     return touch, led_by, links
 
 
-def _erase(user: User) -> None:
+def _erase(user: User, at: int) -> None:
     # marks and hashed event ids stay: without them a replay would bring the past back. The profile went with its
-    # tombstone; one that stands here was written later, and its own topic alone says when it ends
-    blank = User(marks=user.marks, ids=user.ids, profile=user.profile)
+    # tombstone; one that stands here was written later, and its own topic alone says when it ends. When the log is
+    # folded anew the tombstone speaks again, long after the id was forgotten: the same erasure counts once
+    if at <= user.erased_at:
+        return
+    blank = User(marks=user.marks, ids=user.ids, profile=user.profile, erased_at=at)
     for name in User.__slots__:
         setattr(user, name, getattr(blank, name))
 

@@ -1,9 +1,9 @@
 """Item and user vectors by random indexing: learned online, row by row, the same bytes on every replay.
 
 Every item key has a fixed sign vector drawn from its hash. A user's vector is the fading sum of the signs of what
-they chose; an item's vector is the decayed sum of the vectors users arrived with. Their inner product estimates
-how often users with this history went on to this item (Sahlgren 2005, "An introduction to random indexing";
-Johnson and Lindenstrauss 1984 bound the error). No row reads another row, so each row's own mark suffices.
+they chose; an item's context is the sum of the vectors users arrived with (Sahlgren 2005, "An introduction to
+random indexing"). Items that people reach in the same way have contexts that point the same way; `models.space`
+makes the indexed vectors of them. No row reads another row, so each row's own mark suffices.
 """
 
 from functools import lru_cache

@@ -65,10 +65,10 @@ def worker(
 
     settings = Settings.from_env()
     weights = load(settings.config).actions
+    check(settings)
     if stage is Stage.BOTH:
         from ops.supervise import worker as both
 
-        check(settings)
         both(settings, loglevel)
     else:
         from agents.worker import run
@@ -122,7 +122,7 @@ def load(
     shift: Annotated[bool, typer.Option(help="move all times so that the last event happens now")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a file of events to the log in time order; running it again is safe, event ids repeat."""
+    """Write a file of events to the log in time order, once: only a user's last 64 event ids are remembered."""
     from ops.load import load_file
 
     done = load_file(
@@ -219,7 +219,7 @@ def letters_resend(as_json: Json = False) -> None:
 @keys.command("new")
 def keys_new(
     name: Annotated[str, typer.Argument(help="a name for the key, shown in logs")],
-    scope: Annotated[str, typer.Option(help="read, write or admin")] = "read",
+    scope: Annotated[str, typer.Option(help="read, write or admin, or several joined by +")] = "read",
 ) -> None:
     """Make an API key: the secret for the client, and the entry for REFOLD_API_KEYS, which holds only its hash."""
     from api.keys import mint

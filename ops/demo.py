@@ -71,20 +71,17 @@ def _system() -> Iterator[tuple[Settings, httpx.Client, Processes]]:
             port=port,
         )
         topics.ensure(settings)
-        environment = {
-            "REFOLD_KAFKA": bootstrap,
-            "REFOLD_KAFKA_IDEMPOTENCE": "off",
-            "REFOLD_PARTITIONS": str(PARTITIONS),
-            "REFOLD_DATA": str(folder),
-            "REFOLD_PORT": str(port),
-        }
         processes = stack.enter_context(Processes(folder))
         api = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10))
         with console.status("starting a worker and the API ..."):
             refold = [sys.executable, "-m", "ops.cli"]
-            processes.start("worker", [*refold, "worker"], env=environment)
+            processes.start("worker", [*refold, "worker"], env=settings.environment())
             processes.start(
-                "api", [*refold, "api"], env=environment, ready=lambda: _ready(api), seconds=SECONDS
+                "api",
+                [*refold, "api"],
+                env=settings.environment(),
+                ready=lambda: _ready(api),
+                seconds=SECONDS,
             )
         yield settings, api, processes
 

@@ -8,7 +8,6 @@ from streams.errors import Refused
 VERSION = 1
 MAX_TAGS = 32
 MAX_ATTRIBUTES = 64
-MAX_VECTOR = 1024
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -6,16 +6,17 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from streams.errors import TopologyError
+from streams.errors import TopologyError, Unavailable
 from streams.settings import Settings
 
 QUIET_MS = 1_500  # without a record for so long a topic has ended, for a broker whose end offsets lag
+PATIENCE = 20  # such silences before the end
 
 
 def records(settings: Settings, topic: str, quiet_ms: int = QUIET_MS) -> Iterator[Any]:
     """Yield the records of a topic (named as in the topology), partition by partition in order.
 
-    Raises TopologyError when the topic does not exist.
+    Raises TopologyError when the topic does not exist, Unavailable when the broker falls silent before its end.
     """
     name = settings.topic(topic)
     consumer = KafkaConsumer(
@@ -29,6 +30,12 @@ def records(settings: Settings, topic: str, quiet_ms: int = QUIET_MS) -> Iterato
         numbers = consumer.partitions_for_topic(name)
         if not numbers:
             raise TopologyError(f"topic {name!r} is missing: run `refold topics create`")
-        consumer.assign([TopicPartition(name, number) for number in sorted(numbers)])
+        places = [TopicPartition(name, number) for number in sorted(numbers)]
+        consumer.assign(places)
         consumer.seek_to_beginning()
-        yield from consumer
+        ends = consumer.end_offsets(places)
+        for _ in range(PATIENCE):  # a broker that is slow is quiet too; only its end offsets tell
+            yield from consumer
+            if all(consumer.position(place) >= ends[place] for place in places):
+                return
+        raise Unavailable(f"topic {name!r} was not read to its end: the broker fell silent; try again")

@@ -46,7 +46,9 @@ class Settings:
     worker: str = _help("name of this worker, stable over restarts; names its data folder", "worker-0")
     api_name: str = _help("name of this API process, stable over restarts; names its data folder", "api-0")
     api_partitions: str = _help("partitions this API process follows, for example 0-3,7; empty means all", "")
-    flush_ms: int = _help("longest time a folded user row waits before it is published", 25)
+    flush_ms: int = _help(
+        "pause in ms between publishing folded user rows; longer while a backlog is folded", 25
+    )
     dimensions: int = _help("length of user and item vectors", 128)
 
     def __post_init__(self) -> None:
@@ -102,6 +104,19 @@ class Settings:
     def changelog(self, table: str) -> str:
         """Return the broker's name of a table's changelog."""
         return f"{self.app}-{table}-changelog"
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that give another process these settings; the secret password among them.
+
+        >>> Settings(partitions=4, kafka_idempotence=False).environment()
+        {'REFOLD_KAFKA_IDEMPOTENCE': 'off', 'REFOLD_PARTITIONS': '4'}
+        """
+        switched = {switch: name for name, switch in SWITCH.items()}
+        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return {
+            f"REFOLD_{name.upper()}": switched[value] if isinstance(value, bool) else str(value)
+            for name, value in changed.items()
+        }
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """Return the TLS context, or None where the protocol has none."""

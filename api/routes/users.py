@@ -81,6 +81,6 @@ def operations(services: Services) -> list[Operation]:
             handler=delete,
             answers={202: ProfileWritten},
             problems=(422, 503),
-            summary="Erase a user: profile, history and all that was learned of them.",
+            summary="Erase a user: their profile and everything in their row.",
         ),
     ]

@@ -135,9 +135,19 @@ def test_a_tombstone_becomes_an_erasure_among_the_users_events():
     assert (topic, target, key) == ("events", number, b"u")
     agent.fold_events(Message("events", number, 1, key, value, AT / 1000))
     user = table.partition(number).get("u")
-    assert user == User(marks=user.marks, ids=user.ids)
+    assert user == User(marks=user.marks, ids=user.ids, erased_at=user.erased_at)
     assert len(user.marks) == 2
     assert list(agent.take()) == []
+
+
+def test_an_erasure_said_again_when_the_log_is_folded_anew_spares_what_came_after_it():
+    agent, table = user_agent()
+    number = partition_of("u", 2)
+    erase = Event(event_id="erase-0-0-7", type="erase", at=AT, user_id="u")
+    batches = [[erase], [click(n) for n in range(1, 71)], [erase]]
+    for offset, batch in enumerate(batches):
+        agent.fold_events(Message("events", number, offset, b"u", events.encode(batch), AT / 1000))
+    assert sum(table.partition(number).get("u").totals.values()) == 70
 
 
 @pytest.mark.parametrize("stamp", [0.0, -0.001, AT / 1000])
