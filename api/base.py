@@ -23,7 +23,7 @@ from streams.errors import StateError
 CONNECTIVITY = 16
 EXPANSION_ADD = 96
 EXPANSION_SEARCH = 512
-SAMPLE = 2048  # vectors of each layer that tell how long vectors are
+SAMPLE = 1024  # vectors of each layer that tell how long vectors are
 BATCH = 256  # vectors a build reads and adds at a time; larger ones let searches wait longer
 
 

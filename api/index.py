@@ -1,7 +1,8 @@
 """The vector index of an API process: a base for the many, an exact overlay for what changed since.
 
 When the overlay has grown, a thread builds a new base and swaps it in. A thread is enough: USearch lets go of
-the interpreter lock while it adds.
+the interpreter lock while it adds. It keeps it while the replaced base is freed, 2 to 5 ms for 100,000 vectors,
+and a process of its own would not change that.
 """
 
 import logging
@@ -126,7 +127,8 @@ class VectorIndex:
     def save(self, folder: Path, meta: Mapping[str, Any]) -> Path:
         """Write a checksummed snapshot of this moment, `meta` (offsets, say) in it; keep the newest three.
 
-        Searches wait only while the overlay is copied, about a millisecond for 10,000 rows. Raises OSError.
+        USearch keeps the interpreter lock while it writes, 50 ms for 100,000 vectors: save rarely, or on the way
+        out. Raises OSError.
         """
         with self._lock:
             base, based, overlay = self._layers.base, self._layers.based, self._layers.overlay
@@ -176,7 +178,8 @@ class VectorIndex:
         with self._lock:
             old, based, fresh = self._layers.base, self._layers.based, self._layers.overlay.slots.copy()
             _, rows = self._layers.overlay.take(sample(fresh))
-        base = Base(self.dimensions, common_length(np.concatenate([old.vectors(sample(based)), rows])))
+        rows = np.concatenate([*(old.vectors(slots) for slots in batches(sample(based))), rows])
+        base = Base(self.dimensions, common_length(rows))
         added = [based]
         for slots in batches(based):
             base.add(slots, old.vectors(slots))
