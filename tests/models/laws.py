@@ -1,0 +1,170 @@
+"""Laws of every fold, over a small `Kind` that says how to fold a list of records into rows.
+
+A new fold is added to `KINDS` and has all the laws at once.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models import items, popular, users
+from models.actions import DEFAULTS
+from models.decay import growth
+from models.items import ItemRow
+from models.popular import Popular
+from models.users import User
+from streams.events import Event
+from streams.items import Item
+from streams.touches import Link, Touch
+
+DIMENSIONS = 16
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A fold: its state, how one record goes in, how many bytes a row may have, and records of every sort."""
+
+    name: str
+    state: Any
+    fold: Callable[[Any, int, Any], None]
+    most: int
+    random_record: Callable[[random.Random], Any]
+    hostile_record: Callable[[int], Any]
+
+
+def _fold_user(user, origin, event):
+    users.react(user, event, origin, DEFAULTS, DIMENSIONS)
+
+
+def _event(draw):
+    item = draw.randrange(30)
+    return Event(
+        event_id=f"{draw.getrandbits(64):x}",
+        type=draw.choice([*DEFAULTS, "wink"]),
+        at=draw.randint(1_690_000_000_000, 1_700_000_000_000),
+        user_id="u",
+        item_id=draw.choice([None, f"i{item}", f"i{item}"]),
+        value=draw.choice([None, draw.uniform(-5, 60)]),
+        surface=draw.choice([None, "home", "cart"]),
+        position=draw.choice([None, draw.randrange(20)]),
+        categories=tuple(f"c{item % n}" for n in (3, 7)),
+        context=draw.choice([{}, {"country": "de"}]),
+    )
+
+
+def _hostile_event(n):
+    return Event(
+        event_id=f"{n}".rjust(256, "x"),
+        type=f"t{n}" if n % 3 else "purchase",
+        at=(946_684_800_000, 4_102_444_800_000, 1_700_000_000_000 + n)[n % 3],
+        user_id="u" * 256,
+        item_id=f"{n}".rjust(128, "ü"),
+        value=(-1e11, 1e11, 0.0)[n % 3],
+        surface=f"s{n}",
+        position=9_999,
+        categories=tuple(f"{n}-{c}".rjust(128, "ü") for c in range(8)),
+        context={"country": "x" * 1024},
+    )
+
+
+def _fold_item(item, origin, said):
+    if isinstance(said, Link):
+        items.link(item, said.to, said.weight)
+    elif isinstance(said, Touch):
+        vector = np.full(DIMENSIONS, 0.5, np.float32) if said.arrived >= 0 else None
+        items.touch(item, said, vector)
+    else:
+        items.list_item(item, said)
+
+
+def _said(draw):
+    kind = draw.random()
+    at = draw.randint(1_690_000_000_000, 1_700_000_000_000)
+    if kind < 0.3:
+        return Link(0, "i", f"j{draw.randrange(100)}", draw.random() * growth(at, items.DAY * 30))
+    if kind < 0.4:
+        return draw.choice([None, Item(title=str(at), attributes={"price": draw.random()})])
+    name, weight = draw.choice(list(DEFAULTS.items()))
+    arrived = draw.randint(-1, 0)
+    return Touch(
+        0, "i", name, at, weight, draw.randint(-1, 20), draw.choice(["", "home"]), ("all",), 1.5, arrived
+    )
+
+
+def _hostile_said(n):
+    if n % 2:
+        return Link(0, "i", f"{n}".rjust(128, "ü"), 2.0 ** (900 if n % 3 else -500))
+    at = 946_684_800_000 if n % 3 else 4_102_444_800_000
+    return Touch(0, "i", f"t{n}".ljust(64, "x"), at, 1000.0, 9_999, f"s{n}".ljust(64, "x"), ("all",), 7.0, 0)
+
+
+def _fold_popular(row, origin, said):
+    popular.choose(row, *said)
+
+
+def _hostile_choice(n):
+    return f"{n}".rjust(128, "ü"), growth(4_102_444_800_000 if n % 2 else 946_684_800_000, popular.HALF_LIFE)
+
+
+KINDS = (
+    Kind("users", User, _fold_user, 64_000, _event, _hostile_event),
+    Kind("items", ItemRow, _fold_item, 64_000, _said, _hostile_said),
+    Kind(
+        "popular",
+        Popular,
+        _fold_popular,
+        100_000,
+        lambda draw: (f"i{draw.randrange(400)}", draw.random()),
+        _hostile_choice,
+    ),
+)
+
+
+def replay(kind, records, state=None, start=0):
+    """Return the state after the records, folded one by one."""
+    state = kind.state() if state is None else state
+    for origin, record in enumerate(records, start):
+        kind.fold(state, origin, record)
+    return state
+
+
+def check_round_trip(kind, records):
+    """A row tells everything of its state: the state read back is the same, to the byte."""
+    row = replay(kind, records).row()
+    assert kind.state.from_row(row).row() == row
+
+
+def check_snapshot_is_a_prefix(kind, records, cut):
+    """Folding goes on from a row as if it had never been written."""
+    kept = kind.state.from_row(replay(kind, records[:cut]).row())
+    assert replay(kind, records[cut:], kept, cut).row() == replay(kind, records).row()
+
+
+def check_snapshot_anywhere(kind, records):
+    """Nor does it matter how often the state was written and read on the way."""
+    state = kind.state()
+    for origin, record in enumerate(records):
+        kind.fold(state, origin, record)
+        state = kind.state.from_row(state.row())
+    assert state.row() == replay(kind, records).row()
+
+
+def check_is_bounded(kind, count=3_000):
+    """Whatever is folded, and however much of it, the row stays small and can be read."""
+    state = kind.state()
+    for n in range(count):
+        kind.fold(state, n, kind.hostile_record(n))
+        if n % 100 == 0:
+            assert len(state.row()) <= kind.most
+    row = state.row()
+    assert len(row) <= kind.most
+    assert kind.state.from_row(row).row() == row
+
+
+def records_of(kind, seed, count):
+    """Ordinary records, the same for the same seed."""
+    draw = random.Random(seed)
+    return [kind.random_record(draw) for _ in range(count)]

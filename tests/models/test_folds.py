@@ -1,0 +1,400 @@
+"""Every fold keeps every law; then what each of them promises by itself."""
+
+import hashlib
+import math
+import random
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import actions, items, popular, rings, users, vectors
+from models.actions import DEFAULTS, weight_of
+from models.decay import DAY, LANDMARK, current, growth, keep_largest
+from models.items import CHOICES, IMPRESSIONS, VALUE, WINDOWS, ItemRow, examination, sliding
+from models.marks import advance, in_order
+from models.popular import Popular
+from models.users import User
+from streams import touches
+from streams.errors import StateError
+from streams.events import Event
+from streams.rows import pack
+from streams.touches import Link, Touch
+from tests import strategies
+from tests.models.laws import (
+    DIMENSIONS,
+    KINDS,
+    check_is_bounded,
+    check_round_trip,
+    check_snapshot_anywhere,
+    check_snapshot_is_a_prefix,
+    records_of,
+    replay,
+)
+
+AT = 1_700_000_000_000
+kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+
+
+@kinds
+def test_laws_of_rows(kind):
+    @settings(max_examples=25, deadline=None)
+    @given(st.integers(0, 2**32), st.integers(0, 150), st.floats(0, 1))
+    def law(seed, count, share):
+        records = records_of(kind, seed, count)
+        check_round_trip(kind, records)
+        check_snapshot_is_a_prefix(kind, records, int(count * share))
+        check_snapshot_anywhere(kind, records[:40])
+
+    law()
+
+
+@kinds
+def test_a_row_is_bounded(kind):
+    check_is_bounded(kind)
+
+
+@kinds
+def test_a_row_of_another_version_is_not_read(kind):
+    with pytest.raises(StateError, match="version 99"):
+        kind.state.from_row(pack(99, ()))
+
+
+DIGESTS = """
+import hashlib
+from tests.models.laws import KINDS, records_of, replay
+for kind in KINDS:
+    print(kind.name, hashlib.sha256(replay(kind, records_of(kind, 7, 500)).row()).hexdigest())
+"""
+
+
+def test_a_fold_gives_the_same_bytes_in_every_interpreter():
+    root = str(Path(__file__).parents[2])
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", DIGESTS],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": root},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    here = "".join(
+        f"{kind.name} {hashlib.sha256(replay(kind, records_of(kind, 7, 500)).row()).hexdigest()}\n"
+        for kind in KINDS
+    )
+    assert said == {here}
+
+
+def react(user, event, origin=0, weights=DEFAULTS):
+    return users.react(user, event, origin, weights, DIMENSIONS)
+
+
+def fold(said):
+    user = User()
+    for origin, event in enumerate(said):
+        react(user, event, origin)
+    return user
+
+
+def click(n, item="i", **more):
+    return Event(
+        **{"event_id": f"e{n}", "type": "click", "at": AT + n, "user_id": "u", "item_id": item, **more}
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(strategies.events, max_size=12))
+def test_no_valid_event_raises_and_what_it_says_survives_the_wire(said):
+    user, rows = User(), defaultdict(ItemRow)
+    for origin, event in enumerate(said):
+        touch, led_by, links = react(user, event, origin)
+        told = [each for each in (touch, *links) if each is not None]
+        found = touches.decode(
+            touches.encode(0, 0, told, vectors.to_half([] if led_by is None else [led_by]))
+        )
+        assert found.said == told
+        if touch is not None:
+            items.touch(rows[touch.item], touch, led_by)
+        for link in links:
+            items.link(rows[link.item], link.to, link.weight)
+    for state in (user, *rows.values()):
+        assert type(state).from_row(state.row()).row() == state.row()
+    numbers = [*user.affinity.values(), *user.counts.values()]
+    numbers += [weight for row in rows.values() for weight in row.related.values()]
+    assert all(math.isfinite(number) for number in numbers)
+
+
+@settings(deadline=None)
+@given(st.lists(strategies.crowded, max_size=40))
+def test_users_do_not_depend_on_the_order_of_one_another(said):
+    def folded(order):
+        rows = defaultdict(User)
+        for event in order:
+            react(rows[event.user], event)
+        return {key: user.row() for key, user in rows.items()}
+
+    apart = sorted(said, key=lambda event: event.user)  # stable: each user's own order stays
+    assert folded(said) == folded(apart)
+
+
+@settings(deadline=None)
+@given(st.lists(strategies.crowded, min_size=1, max_size=20), st.data())
+def test_an_event_id_that_is_remembered_changes_nothing_and_says_nothing(said, data):
+    user = fold(said)
+    again = data.draw(st.sampled_from(said))
+    before = user.row()
+    assert react(user, again, 10_000) == (None, None, [])
+    assert user.row() == before
+
+
+def test_an_event_id_is_remembered_for_64_more_events():
+    user = fold([click(0)])
+    for n in range(1, users.IDS):
+        react(user, click(n))
+    react(user, click(0))
+    assert user.totals == {"click": users.IDS}
+    react(user, click(users.IDS))
+    react(user, click(0))
+    assert user.totals == {"click": users.IDS + 2}
+
+
+def test_an_erasure_leaves_only_marks_and_ids():
+    user = fold([click(n, f"i{n}", categories=("c",)) for n in range(5)])
+    user.marks = {1: 2, 3: 4}
+    ids = bytes(user.ids)
+    assert react(user, Event(event_id="x", type="erase", at=AT, user_id="u")) == (None, None, [])
+    assert user == User(marks={1: 2, 3: 4}, ids=user.ids, erased_at=AT)
+    assert user.ids.startswith(ids)
+    react(user, click(1))
+    assert user.totals == {}  # the past does not come back
+    react(user, click(100))
+    assert user.totals == {"click": 1}
+
+
+def test_history_keeps_the_newest_events_in_order():
+    user = fold([click(n, f"i{n}") for n in range(1_000)])
+    assert users.HISTORY * 3 // 4 <= user.length == len(user.history) <= users.HISTORY
+    assert user.history == [[f"i{n}", "click", AT + n, 1.0] for n in range(1_000 - user.length, 1_000)]
+
+
+def test_impressions_leave_no_trace_in_history_but_are_counted():
+    user = fold([click(1, type="impression"), click(2, item=None, type="search")])
+    assert (user.length, user.trail, user.vector, bytes(user.seen)) == (0, [], None, b"")
+    assert user.totals == {"impression": 1, "search": 1}
+
+
+def test_seen_items_are_known_and_the_oldest_is_forgotten():
+    user = fold([click(n, f"i{n}") for n in range(users.SEEN + 1)])
+    assert len(user.seen) == 4 * users.SEEN
+    assert not rings.known(user.seen, users.seen_hash("i0"))
+    assert all(rings.known(user.seen, users.seen_hash(f"i{n}")) for n in range(1, users.SEEN + 1))
+
+
+def test_a_session_ends_after_half_an_hour_of_silence_and_late_events_do_not_start_one():
+    user = fold([click(0), click(users.SESSION_GAP), click(-1_000)])
+    assert user.session == [AT, AT + users.SESSION_GAP, 3]
+    react(user, click(2 * users.SESSION_GAP + 1))
+    assert user.session == [AT + 2 * users.SESSION_GAP + 1, AT + 2 * users.SESSION_GAP + 1, 1]
+    assert (user.first_at, user.last_at) == (AT - 1_000, AT + 2 * users.SESSION_GAP + 1)
+
+
+def test_a_choice_links_the_three_choices_before_it_to_its_item():
+    user = fold([click(n, item) for n, item in enumerate("abcd")])
+    touch, led_by, links = react(user, click(10, "e"), 77)
+    assert [(link.item, link.to) for link in links] == [("d", "e"), ("c", "e"), ("b", "e")]
+    grown = growth(AT + 10, users.HALF_LIFE)
+    assert [link.weight for link in links] == pytest.approx([grown, grown * 0.85, grown * 0.85**2])
+    assert touch.origin == 77
+    assert np.array_equal(led_by, fold([click(n, item) for n, item in enumerate("abcd")]).vector)
+    assert touch.mass == pytest.approx(sum(0.85**n for n in range(4)))
+
+
+def test_dislike_says_a_touch_and_nothing_more():
+    user = fold([click(1, "a")])
+    touch, led_by, links = react(user, click(2, "b", type="hide", categories=("c",)))
+    assert (touch.weight, touch.contexts, led_by, links) == (-5.0, (), None, [])
+    assert user.trail == ["a"]
+    assert user.affinity["c"] < 0
+
+
+def test_a_vector_is_the_fading_sum_of_the_signs_of_what_was_chosen():
+    user = fold([click(n, item) for n, item in enumerate("aab")])
+    expected = vectors.signs("a", DIMENSIONS) * np.float32(0.85) + vectors.signs("b", DIMENSIONS)
+    assert np.array_equal(user.vector, expected)
+    assert user.mass == pytest.approx(1.85)
+
+
+def test_weights_are_given_by_configuration():
+    assert weight_of({"wink": 4.0}, "wink", None) == 4.0
+    assert weight_of(DEFAULTS, "wink", 5.0) == 0.0
+    assert [weight_of(DEFAULTS, "rating", value) for value in (0.0, 3.0, 5.0, 1e11)] == [-2.0, 0.0, 2.0, 2.0]
+    assert [weight_of(DEFAULTS, "dwell", value) for value in (-1.0, 30.0, 1e11)] == [0.0, 1.0, 2.0]
+    assert weight_of(DEFAULTS, "purchase", 99.0) == DEFAULTS["purchase"]
+
+
+@given(st.lists(st.tuples(strategies.times, st.floats(-5, 5)), min_size=1, max_size=20), strategies.times)
+def test_a_decayed_sum_is_that_of_plain_arithmetic_and_always_finite(said, now):
+    half_life = 30 * DAY
+    total = sum(amount * growth(at, half_life) for at, amount in said)
+    assert math.isfinite(total)
+    if max(now, *(at for at, _ in said)) < LANDMARK + 700 * half_life:  # 2077; growth stands still later
+        plain = [amount * 2.0 ** ((at - now) / half_life) for at, amount in said]
+        size = sum(map(abs, plain))
+        assert current(total, now, half_life) == pytest.approx(sum(plain), rel=1e-9, abs=size * 1e-9)
+
+
+def test_growth_is_one_at_the_landmark_and_doubles_by_half_lives():
+    assert growth(LANDMARK, DAY) == 1.0
+    assert growth(LANDMARK - DAY, DAY) == 0.5
+    assert growth(4_102_444_800_000, DAY) == 2.0**900
+
+
+def test_the_largest_by_size_are_kept_and_ties_go_by_key():
+    sums = {"a": 1.0, "b": -3.0, "c": 1.0, "d": 2.0, "e": 0.5}
+    keep_largest(sums, 3)
+    assert sums == {"a": 1.0, "b": -3.0, "d": 2.0}
+
+
+def test_a_ring_forgets_the_oldest_and_is_not_fooled_between_two():
+    ring = bytearray()
+    for n in range(10):
+        rings.remember(ring, bytes([n, n + 1]), 4)
+    assert ring == bytes([6, 7, 7, 8, 8, 9, 9, 10])
+    assert rings.known(ring, bytes([7, 8]))
+    assert not rings.known(ring, bytes([7, 7]))
+    assert not rings.known(ring, bytes([5, 6]))
+
+
+def test_a_mark_moves_forward_only_and_sources_do_not_meet():
+    marks = {}
+    assert advance(marks, 9, 0)
+    assert not advance(marks, 9, 0)
+    assert advance(marks, 3, 7)
+    assert not advance(marks, 3, 6)
+    assert list(in_order(marks).items()) == [(3, 7), (9, 0)]
+
+
+def touch(at, kind="click", weight=1.0, position=-1, surface="", **more):
+    return Touch(0, "i", kind, at, weight, position, surface, (), **more)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 4 * WINDOWS[0]), st.booleans()), max_size=60),
+    st.integers(0, WINDOWS[0]),
+)
+def test_a_window_counts_as_if_the_tile_before_were_spread_evenly(said, later):
+    """Events in time order: this tile is counted exactly, the one before by the share still inside the window."""
+    row, start, span = ItemRow(), AT - AT % WINDOWS[0], WINDOWS[0]
+    said = sorted(said)
+    for after, shown in said:
+        kind, weight = ("impression", 0.0) if shown else ("purchase", 5.0)
+        items.touch(row, touch(start + after, kind, weight), None)
+    now = start + max((after for after, _ in said), default=0) + later
+    tile, share = divmod(now, span)
+    for what, of in ((IMPRESSIONS, True), (CHOICES, False)):
+        tiles = Counter((start + after) // span for after, shown in said if shown is of)
+        expected = tiles[tile] + tiles[tile - 1] * (1 - share / span)
+        assert sliding(row.windows[0], span, now, what) == pytest.approx(expected)
+    assert sliding(row.windows[0], span, now, VALUE) == 5 * sliding(row.windows[0], span, now, CHOICES)
+    exact = sum(1 for after, shown in said if not shown and now - span < start + after <= now)
+    before = sum(1 for after, shown in said if not shown and (start + after) // span == tile - 1)
+    assert abs(sliding(row.windows[0], span, now, CHOICES) - exact) <= before
+
+
+def test_a_window_takes_a_late_event_of_the_tile_before_and_no_older_one():
+    row, start, span = ItemRow(), AT - AT % WINDOWS[0], WINDOWS[0]
+    for at in (start + 2 * span, start + span, start):
+        items.touch(row, touch(at), None)
+    assert sliding(row.windows[0], span, start + 2 * span, CHOICES) == 2.0
+    assert row.totals == {"click": 3}
+    assert (row.first_at, row.last_at) == (start, start + 2 * span)
+
+
+def test_an_old_window_is_empty():
+    row = ItemRow()
+    items.touch(row, touch(AT), None)
+    assert sliding(row.windows[0], WINDOWS[0], AT + 2 * WINDOWS[0], CHOICES) == 0.0
+
+
+def test_ctr_is_choices_from_a_place_over_places_looked_at():
+    row = ItemRow()
+    for position in (0, 0, 2, -1):
+        items.touch(row, touch(AT, actions.IMPRESSION, 0.0, position), None)
+    items.touch(row, touch(AT, position=2), None)
+    items.touch(row, touch(AT), None)  # chosen, but not from a list
+    items.touch(row, touch(AT, "hide", -5.0, 0), None)
+    assert row.examined == pytest.approx(1 + 1 + 1 / math.log2(4) + examination(4))
+    assert (row.answered, row.chosen) == (1, 2)
+    assert examination(-1) == examination(4)
+    assert all(examination(n) > examination(n + 1) > 0 for n in range(100))
+
+
+def test_surfaces_are_counted_apart_as_shown_and_chosen():
+    row = ItemRow()
+    items.touch(row, touch(AT, actions.IMPRESSION, 0.0, 0, "home"), None)
+    items.touch(row, touch(AT, surface="home"), None)
+    items.touch(row, touch(AT, surface="cart"), None)
+    items.touch(row, touch(AT, "hide", -5.0, 0, "email"), None)
+    assert row.surfaces == {"home": [1, 1], "cart": [0, 1]}
+
+
+def test_the_vectors_users_came_with_add_up():
+    row, vector = ItemRow(), np.arange(4, dtype=np.float32)
+    items.touch(row, touch(AT, mass=1.0), vector)
+    items.touch(row, touch(AT, mass=2.0), vector)
+    items.touch(row, touch(AT, actions.IMPRESSION, 0.0), vector)
+    vector[:] = 0  # the caller's own
+    assert np.array_equal(row.context, [0, 2, 4, 6])
+    assert row.mass == 3.0
+
+
+def test_the_strongest_related_items_are_kept():
+    row = ItemRow()
+    for n in range(500):
+        items.link(row, f"j{n}", float(n))
+    assert len(row.related) <= items.RELATED * 3 // 2
+    assert {f"j{n}" for n in range(500 - items.RELATED, 500)} <= set(row.related)
+
+
+def test_a_tombstone_unlists_an_item_and_keeps_what_was_learned():
+    row = ItemRow()
+    items.list_item(row, strategies.Item(title="t"))
+    items.touch(row, touch(AT), None)
+    items.list_item(row, None)
+    assert row.catalogue is None
+    assert row.chosen == 1
+
+
+def test_a_list_keeps_the_most_chosen_whatever_the_order():
+    row, draw = Popular(), random.Random(1)
+    names = [f"i{n}" for n in range(250) for _ in range(n % 50 + 1)]
+    draw.shuffle(names)
+    for name in names:
+        popular.choose(row, name, 1.0)
+    assert len(row.items) == 250
+    for n in range(100):
+        popular.choose(row, f"once-{n}", 0.5)
+    assert popular.KEEP <= len(row.items) <= popular.KEEP * 3 // 2
+    assert all(f"i{n}" in row.items for n in range(250) if n % 50 > 25)
+
+
+def test_signs_are_of_their_key_alone():
+    assert np.array_equal(vectors.signs("a", 1024)[:512], vectors.signs("a", 512))
+    assert set(np.unique(vectors.signs("ü", 700))) == {-1.0, 1.0}
+    assert abs(vectors.signs("a", 1024) @ vectors.signs("b", 1024)) < 200
+    halves = vectors.from_half(vectors.to_half([vectors.signs("a", 16), vectors.signs("b", 16)]), 16)
+    assert np.array_equal(halves, [vectors.signs("a", 16), vectors.signs("b", 16)])
+    assert vectors.from_half(vectors.to_half([]), 16).shape == (0, 16)
+
+
+def test_links_and_touches_are_told_apart_on_the_wire():
+    said = [Link(1, "a", "b", 1.0), touch(AT)]
+    assert [type(each) for each in touches.decode(touches.encode(0, 0, said)).said] == [Link, Touch]
