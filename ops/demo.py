@@ -222,8 +222,8 @@ def _invite(api: httpx.Client, summary: dict[str, Any]) -> None:
         f"""
 {summary["events"]:,} purchases in {summary["seconds"]} s; a click changed the list in {summary["changed_ms"]} ms.
 
-[bold]Open[/bold]   {base}/          lists to click on
-       {base}/docs      every operation, to try
+[bold]Open[/bold]   {base}/?user={household}   lists to click on
+       {base}/docs   every operation, to try
 [bold]Ask[/bold]    curl '{base}/v1/recommend/{household}?n=5'
 [bold]Click[/bold]  curl -X POST {base}/v1/events -H 'content-type: application/json' \\
          -d '{{"type": "click", "user_id": "{household}", "item_id": "{item}"}}'

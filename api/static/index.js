@@ -79,10 +79,12 @@ async function say_event(item, n) {
 function say(text, bad) { at("said").textContent = text; at("said").className = bad ? "bad" : "soft"; }
 
 keyField();
-at("user").value = localStorage.getItem("refold-user") || "";
+const asked = new URLSearchParams(location.search).get("user");
+at("user").value = asked || localStorage.getItem("refold-user") || "";
 at("ask").addEventListener("submit", async (submitted) => {
   submitted.preventDefault();
   before = new Set();
   const reply = await recommend();
   if (reply) await show(reply);
 });
+if (asked) at("ask").requestSubmit();

@@ -39,7 +39,7 @@ def remove(settings):
             client.delete_topics(sorted(ours))
 
 
-async def until(what, seconds=20.0):
+async def until(what, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not come to that"
@@ -169,7 +169,7 @@ def test_a_broker_that_goes_and_comes_back(tmp_path):
             replica = Replica(settings)
             await replica.start()
             await until(lambda: replica.ready and replica.connected)
-        await until(lambda: not replica.connected, 3 * SILENT_SECONDS)
+        await until(lambda: not replica.connected, 60)
         assert replica.user("u").trail == ["i"]
         assert replica.ready
         age = replica.staleness_ms()
