@@ -150,7 +150,15 @@ class _Lazy:
 
 
 def _table(app: faust.App, settings: Settings, name: str) -> Any:
-    changelog = app.topic(settings.changelog(name), key_type=bytes, value_type=bytes, compacting=True)
+    # raw, or recovery would read rows as JSON, log each as an error, and never end
+    changelog = app.topic(
+        settings.changelog(name),
+        key_type=bytes,
+        value_type=bytes,
+        key_serializer="raw",
+        value_serializer="raw",
+        compacting=True,
+    )
     return app.Table(
         name,
         key_type=bytes,

@@ -1,0 +1,255 @@
+"""A worker on a real Kafka: killed, robbed of its disk, fed poison and duplicates, it ends as the fold of the log."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import uuid
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from agents.fake import Message, Rows
+from agents.items import ItemAgent
+from agents.table import Table
+from agents.users import UserAgent
+from models.actions import DEFAULTS
+from models.items import ItemRow
+from models.popular import Popular
+from models.users import User
+from ops import dead_letters
+from ops.processes import Processes
+from ops.topics import admin, create
+from streams import events, items, profiles
+from streams.errors import Refused
+from streams.events import Event
+from streams.items import Item
+from streams.partition import partition_of
+from streams.profiles import Profile
+from streams.read import records
+from streams.settings import Settings
+from streams.topology import topics
+from streams.write import EventWriter, producer
+
+pytestmark = pytest.mark.kafka
+PARTITIONS = 3
+
+
+@pytest.fixture
+def settings(kafka, tmp_path):
+    settings = Settings(
+        kafka=kafka,
+        partitions=PARTITIONS,
+        dimensions=16,
+        data=tmp_path,
+        namespace=f"test-{uuid.uuid4().hex[:8]}",
+    )
+    create(settings)
+    yield settings
+    with contextlib.suppress(Exception), admin(settings) as client:
+        client.delete_topics([topic.name for topic in topics(settings)])
+
+
+@pytest.fixture
+def processes(tmp_path):
+    with Processes(tmp_path / "logs", grace=20) as processes:
+        yield processes
+
+
+def start(processes, settings, name="worker-0"):
+    environment = {**settings.environment(), "REFOLD_WORKER": name}
+    return processes.start(name, [sys.executable, "-m", "ops.cli", "worker"], env=environment)
+
+
+def kill(process):
+    """End a worker at once; the kernel ends its two stages with it."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.stop()
+
+
+def clicks(count, seed):
+    draw = random.Random(seed)
+    start = int(time.time() * 1000) - 3_600_000
+    for n in range(count):
+        item = int(draw.paretovariate(0.8)) % 60
+        yield Event(
+            event_id=f"{seed}-{n}",
+            type=draw.choices(("impression", "view", "click", "purchase"), (4, 3, 2, 1))[0],
+            at=start + n * 100,
+            user_id=f"user-{draw.randrange(40)}",
+            item_id=f"item-{item}",
+            surface="home",
+            position=n % 10,
+            categories=(f"category-{item % 5}",),
+        )
+
+
+def rows(settings, table):
+    """The newest row of every key, as the table's changelog tells it."""
+    found = {}
+    for record in records(settings, _changelog(table), quiet_ms=300):
+        found[record.partition, record.key] = record.value
+    return {key: row for key, row in found.items() if row is not None}
+
+
+def _changelog(table):
+    return f"refold-{table}-changelog"
+
+
+def written(settings, topic):
+    """How many records a topic holds."""
+    name = settings.topic(topic)
+    consumer = KafkaConsumer(**settings.client())
+    with contextlib.closing(consumer):
+        return sum(
+            consumer.end_offsets([TopicPartition(name, n) for n in range(settings.partitions)]).values()
+        )
+
+
+def folded(settings, table):
+    """The single-threaded fold of the logs, with the same agents over a dictionary."""
+    held = [Table("users", Rows(), User, User.from_row, 10_000)]
+    if table == "users":
+        agent = UserAgent(settings, held[0], DEFAULTS)
+        sources = {"events": agent.fold_events, "profiles": agent.fold_profiles}
+    else:
+        held = [
+            Table("items", Rows(), ItemRow, ItemRow.from_row, 10_000),
+            Table("popular", Rows(), Popular, Popular.from_row, 10_000),
+        ]
+        agent = ItemAgent(settings, *held)
+        sources = {"items": agent.fold_catalogue, "touches": agent.fold_touches}
+    for topic, fold in sources.items():
+        for r in records(settings, topic, quiet_ms=300):
+            with contextlib.suppress(Refused):
+                fold(Message(topic, r.partition, r.offset, r.key, r.value, r.timestamp / 1000))
+    return {
+        one.name: {(part.number, key): row for part in one.dirty() for key, row in part.freeze().items()}
+        for one in held
+    }
+
+
+def until(holds, what, seconds=45):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+
+
+def assert_folded(settings):
+    """Every table is, byte for byte, the fold of its logs, as soon as the worker has read them to the end."""
+    users = folded(settings, "users")["users"]
+    until(lambda: rows(settings, "users") == users, "users are the fold of events and profiles")
+    deadline = time.monotonic() + 30
+    while True:  # touches go on being said until the users are folded, and a moment longer
+        expected = folded(settings, "items")
+        if all(rows(settings, table) == expected[table] for table in ("items", "popular")):
+            break
+        assert time.monotonic() < deadline, "items and popular are the fold of items and touches"
+    return users, expected
+
+
+def test_a_killed_worker_ends_as_the_fold_of_the_log(settings, processes):
+    worker = start(processes, settings)
+    with producer(settings) as to:
+        writer = EventWriter(settings, to, batch=4)
+        for n in range(60):
+            key = f"item-{n}"
+            value = items.encode(Item(title=key, categories=(f"category-{n % 5}",)))
+            to.send(
+                settings.topic("items"),
+                key=key.encode(),
+                value=value,
+                partition=partition_of(key, PARTITIONS),
+            )
+        for user in ("user-1", "user-2"):
+            value = profiles.encode(Profile(attributes={"country": "de"}))
+            to.send(
+                settings.topic("profiles"),
+                key=user.encode(),
+                value=value,
+                partition=partition_of(user, PARTITIONS),
+            )
+        writer.write(clicks(1_000, seed=1))
+        writer.finish()
+
+        until(lambda: written(settings, _changelog("users")), "the first rows are published")
+        kill(worker)
+        worker = start(processes, settings)
+
+        to.send(settings.topic("events"), key=b"user-3", value=b"\xc1 poison", partition=0)
+        to.send(
+            settings.topic("items"), key=b"item-1", value=b"\xc1 poison", partition=partition_of("item-1", 3)
+        )
+        good, bad = list(clicks(2, seed=9))
+        bad = Event(
+            event_id="bad",
+            type="click",
+            at=bad.at,
+            user_id=good.user_id,
+            item_id="item-1",
+            value=float("nan"),
+        )
+        half = events.encode([good, bad])
+        to.send(settings.topic("events"), key=b"k", value=half, partition=partition_of(good.user, PARTITIONS))
+        twice = list(clicks(20, seed=2))
+        writer.write(twice)
+        writer.write(twice)
+        writer.write(clicks(1_000, seed=3))
+        writer.finish()
+        before = written(settings, _changelog("users"))
+        until(lambda: written(settings, _changelog("users")) > before, "rows are published after the restart")
+        kill(worker)
+        shutil.rmtree(settings.data / "worker-0")
+        worker = start(processes, settings)
+
+        to.send(
+            settings.topic("profiles"),
+            key=b"user-1",
+            value=None,
+            partition=partition_of("user-1", PARTITIONS),
+        )
+        writer.write(clicks(1_000, seed=4))
+        writer.finish()
+
+    until(
+        lambda: any(b"erase" in (r.value or b"") for r in records(settings, "events", 300)),
+        "user-1 is erased",
+    )
+    users, _ = assert_folded(settings)
+    erased = User.from_row(users[partition_of("user-1", PARTITIONS), b"user-1"])
+    assert erased.profile is None
+    assert User.from_row(users[partition_of("user-2", PARTITIONS), b"user-2"]).profile == {"country": "de"}
+    counted = sum(sum(User.from_row(row).totals.values()) for row in users.values())
+    assert 2_800 < counted <= 3_020  # each once, but for those of the erased user
+
+    letters = dead_letters.listed(settings)
+    assert len(letters) == 3
+    assert {letter.topic for letter in letters} == {settings.topic("events"), settings.topic("items")}
+    assert dead_letters.resend(settings) == {"sent": 1, "still_refused": 3}
+    users, _ = assert_folded(settings)
+    assert sum(sum(User.from_row(row).totals.values()) for row in users.values()) == counted + 1
+
+    worker.stop()
+    for stage in ("users", "items"):
+        log = (settings.data / "logs" / "worker-0" / f"{stage}.log").read_text()
+        assert "refold worker:" not in log  # nothing broke, not even while stopping
+
+
+def test_two_workers_share_the_partitions(settings, processes):
+    first, second = start(processes, settings, "worker-0"), start(processes, settings, "worker-1")
+
+    def owned(name):
+        return {path.name for path in (settings.data / name / settings.group("users")).rglob("users-*.db")}
+
+    until(lambda: owned("worker-0") and owned("worker-1"), "both have partitions")
+    with producer(settings) as to:
+        writer = EventWriter(settings, to, batch=8)
+        writer.write(clicks(600, seed=1))
+        writer.finish()
+    users, _ = assert_folded(settings)
+    assert sum(sum(User.from_row(row).totals.values()) for row in users.values()) == 600
+    assert not any(process.poll() for process in (first, second))
