@@ -115,7 +115,8 @@ def _summed(above: Codes, known: Codes, values: Floats) -> Floats | float:
     """Return the sum of the values of each row's codes; `above` holds codes + 1, shape (n, k)."""
     if not len(known):
         return 0.0
-    dense = np.zeros(int(known.max()) + 3, dtype=np.float32)  # the first stands for none, the last for the rest
+    # The first entry stands for none, the last for every other code.
+    dense = np.zeros(int(known.max()) + 3, dtype=np.float32)
     dense[known + 1] = values
     summed: Floats = dense.take(above, mode="clip") @ np.ones(above.shape[1], dtype=np.float32)
     return summed
@@ -124,5 +125,6 @@ def _summed(above: Codes, known: Codes, values: Floats) -> Floats | float:
 def _faded(since: npt.NDArray[np.float64], now: float) -> Floats:
     """Return 1 for now, half of it a week ago, 0 for never (NaN)."""
     weeks = ((now - since) / -WEEK).astype(np.float32)
-    faded: Floats = np.exp2(np.minimum(np.where(np.isnan(weeks), np.float32(-np.inf), weeks), np.float32(0.0)))
+    weeks[np.isnan(weeks)] = -np.inf
+    faded: Floats = np.exp2(np.minimum(weeks, np.float32(0.0)))
     return faded

@@ -360,6 +360,9 @@ def test_arms_override_the_surface_and_are_said():
         arms[answer.arms["short"]] = len(answer.items)
         assert engine.slate(answer).arms == answer.arms
     assert set(arms) == {"keep", "again"}
+    session = (Event(event_id="s", type="click", at=NOW, session_id="s", item_id="i9"),)
+    assert engine.recommend(Request(at=NOW, session=session)).arms["short"] in arms
+    assert not engine.recommend(Request(at=NOW)).arms
     assert arms["again"] == 80 > arms["keep"]
 
 
