@@ -1,8 +1,7 @@
 """The vector index of an API process: a base for the many, an exact overlay for what changed since.
 
 When the overlay has grown, a thread builds a new base and swaps it in. A thread is enough: USearch lets go of
-the interpreter lock while it adds. It keeps it while the replaced base is freed, 2 to 5 ms for 100,000 vectors,
-and a process of its own would not change that.
+the interpreter lock while it adds. It keeps it while the replaced base is freed, about 5 ms for 100,000 vectors.
 """
 
 import logging
