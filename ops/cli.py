@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ops.benches import bench
@@ -237,7 +238,7 @@ def main() -> None:
     try:
         app()
     except RefoldError as error:
-        console.print(f"[red]refold:[/red] {error}", highlight=False, soft_wrap=True)
+        console.print(f"[red]refold:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -4,8 +4,10 @@ import time
 from typing import Any
 
 from streams import dead_letters, events, items, profiles
+from streams.checks import MAX_ID_BYTES
 from streams.dead_letters import DeadLetter
 from streams.errors import Refused
+from streams.partition import partition_of
 from streams.read import records
 from streams.settings import Settings
 from streams.write import EventWriter, producer
@@ -36,8 +38,8 @@ def resend(settings: Settings) -> dict[str, Any]:
                     writer.write(good)
                     sent, still = sent + len(good), still + len(bad)
                 else:
-                    _check(settings, letter)
-                    to.send(letter.topic, key=letter.key, value=letter.value, partition=letter.partition)
+                    number = _check(settings, letter)
+                    to.send(letter.topic, key=letter.key, value=letter.value, partition=number)
                     sent += 1
             except Refused:
                 still += 1
@@ -45,8 +47,15 @@ def resend(settings: Settings) -> dict[str, Any]:
     return {"sent": sent, "still_refused": still}
 
 
-def _check(settings: Settings, letter: DeadLetter) -> None:
+def _check(settings: Settings, letter: DeadLetter) -> int:
+    """Return the partition an item or profile belongs to; raises Refused when a worker would refuse it again."""
     decoders = {settings.topic("items"): items.decode, settings.topic("profiles"): profiles.decode}
-    if letter.topic not in decoders or not letter.key:
+    key = letter.key or b""
+    if letter.topic not in decoders or not 1 <= len(key) <= MAX_ID_BYTES:
         raise Refused(f"records of {letter.topic} cannot be sent again")
-    decoders[letter.topic](letter.value or b"")
+    if letter.value is not None:  # else a tombstone that came to a wrong partition
+        decoders[letter.topic](letter.value)
+    try:
+        return partition_of(key.decode(), settings.partitions)
+    except UnicodeDecodeError:
+        raise Refused(f"the key {key!r} is not UTF-8") from None

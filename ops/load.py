@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.progress import track
 
 from streams.errors import Refused
-from streams.events import Event, check
+from streams.events import Event, decode, encode
 from streams.settings import Settings
 from streams.write import EventWriter, producer
 
 CHUNK = 2_000
+ROW = "refold row"  # a file may well have a column "row"
 
 
 def load_file(settings: Settings, file: Path, **columns: Any) -> dict[str, Any]:
@@ -32,7 +33,8 @@ def load_file(settings: Settings, file: Path, **columns: Any) -> dict[str, Any]:
         for start in track(chunks, description=f"loading {file.name}", console=Console(stderr=True)):
             for event in rows(table[start : start + CHUNK], file.stem):
                 try:
-                    writer.write([check(event, now)])
+                    # through the wire: one event that breaks its types would have its whole batch refused
+                    writer.write(decode(encode([event]), now))
                 except Refused as error:
                     refused += 1
                     reason = reason or str(error)
@@ -64,20 +66,25 @@ def frame(
         else:
             raise Refused(f"{file.name}: only .csv and .parquet files can be loaded")
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise Refused(f"{file.name} cannot be read: {error}") from None
+        raise Refused(f"{file.name} cannot be read: {_line(error)}") from None
     for name in filter(None, (user, item, at, value, category)):
         if name not in table.columns:
             raise Refused(f"{file.name} has no column {name!r}; it has {', '.join(table.columns)}")
-    chosen = table.with_row_index("row").select(
-        pl.col("row"),
-        pl.col(user).cast(pl.String).alias("user"),
-        pl.col(item).cast(pl.String).alias("item"),
-        _millis(table.schema[at], at).alias("at"),
-        (pl.col(kind).cast(pl.String) if kind in table.columns else pl.lit(kind)).alias("type"),
-        (pl.col(value).cast(pl.Float64) if value else pl.lit(None, dtype=pl.Float64)).alias("value"),
-        (pl.col(category).cast(pl.String) if category else pl.lit(None, dtype=pl.String)).alias("category"),
-    )
-    chosen = chosen.drop_nulls(["user", "item", "at"]).sort("at", maintain_order=True)
+    try:
+        chosen = table.with_row_index(ROW).select(
+            pl.col(ROW).alias("row"),
+            pl.col(user).cast(pl.String).alias("user"),
+            pl.col(item).cast(pl.String).alias("item"),
+            _millis(table.schema[at], at).alias("at"),
+            (pl.col(kind).cast(pl.String) if kind in table.columns else pl.lit(kind)).alias("type"),
+            (pl.col(value).cast(pl.Float64) if value else pl.lit(None, dtype=pl.Float64)).alias("value"),
+            (pl.col(category).cast(pl.String) if category else pl.lit(None, dtype=pl.String)).alias(
+                "category"
+            ),
+        )
+        chosen = chosen.drop_nulls(["user", "item", "at"]).sort("at", maintain_order=True)
+    except pl.exceptions.PolarsError as error:
+        raise Refused(f"{file.name} has a value that cannot be read: {_line(error)}") from None
     if shift and len(chosen):
         chosen = chosen.with_columns(pl.col("at") + (int(time.time() * 1000) - chosen["at"][-1]))
     return chosen
@@ -104,8 +111,12 @@ def _millis(kind: Any, name: str) -> pl.Expr:
     if kind == pl.Date:
         return column.cast(pl.Datetime("ms")).dt.epoch("ms")
     if kind == pl.String:
-        return column.str.to_datetime(time_unit="ms").dt.epoch("ms")
+        return column.str.to_datetime(time_unit="ms", time_zone="UTC").dt.epoch("ms")
     if kind.is_numeric():
         number = column.cast(pl.Float64)  # below 1e11 it can only be seconds
         return pl.when(number < 1e11).then(number * 1000).otherwise(number).cast(pl.Int64)
     raise Refused(f"column {name!r} of type {kind} is no time: give a datetime, or seconds or ms since 1970")
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
