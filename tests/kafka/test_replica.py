@@ -8,7 +8,6 @@ import uuid
 import pytest
 
 from agents.publisher import Publisher
-from api.follower import SILENT_SECONDS
 from api.replica import Replica
 from models.items import ItemRow
 from models.popular import Popular
