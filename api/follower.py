@@ -6,16 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from api.consumer import POLL_MS, close, consumer
 from streams.errors import RefoldError, SettingsError, TopologyError, Unavailable
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-POLL_MS = 50
-POLL_RECORDS = 200  # parsing them takes half a millisecond
 SILENT_SECONDS = 10.0  # without an answer until the connection is made anew
 RETRY_SECONDS = (0.2, 5.0)
 
@@ -104,6 +103,11 @@ class Follower:
             began = time.monotonic()
             try:
                 await self._follow()
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                self._say(error)  # not ours: a library gave up something of its own
             except (KafkaError, OSError, RefoldError) as error:
                 self._say(error)
             except Exception as error:
@@ -115,41 +119,41 @@ class Follower:
             await asyncio.sleep(pause)
             pause = min(2 * pause, RETRY_SECONDS[1])
 
-    def _say(self, error: Exception) -> None:
+    def _say(self, error: BaseException) -> None:
         trouble = str(error) or type(error).__name__
         if trouble != self.trouble:
             logger.warning("the changelogs are not being read, trying again: %s", trouble)
         self.trouble = trouble
 
     async def _follow(self) -> None:
-        consumer = self._consumer()
+        reader = consumer(self._settings)
         try:
-            await consumer.start()
-            await self._connect(consumer)
+            await reader.start()
+            await self._connect(reader)
             self.trouble = ""
             logger.info("following %d partitions of %s", len(self._places), ", ".join(self._table_of))
             since = time.time()
             while True:
-                await self._poll(consumer)
+                await self._poll(reader)
                 if min(self._silence(max), time.time() - since) > SILENT_SECONDS:
                     raise Unavailable(f"no answer from {self._settings.kafka} for {SILENT_SECONDS:.0f} s")
         finally:
-            await consumer.stop()
+            await close(reader)
 
-    async def _connect(self, consumer: Any) -> None:
-        known = await consumer.topics()
+    async def _connect(self, reader: Any) -> None:
+        known = await reader.topics()
         if missing := sorted(set(self._table_of) - known):
             raise Unavailable(f"topic {missing[0]!r} is missing: run `refold topics create`")
-        await consumer.beginning_offsets(
+        await reader.beginning_offsets(
             [TopicPartition(topic, 0) for topic in self._table_of]
         )  # learns the rest
         for topic in self._table_of:
-            if (found := len(consumer.partitions_for_topic(topic))) != self._settings.partitions:
+            if (found := len(reader.partitions_for_topic(topic))) != self._settings.partitions:
                 raise TopologyError(
                     f"topic {topic!r} has {found} partitions, expected {self._settings.partitions}"
                 )
-        begins = await consumer.beginning_offsets(self._places)
-        ends = await consumer.end_offsets(self._places)
+        begins = await reader.beginning_offsets(self._places)
+        ends = await reader.end_offsets(self._places)
         spans = {self._place(tp): (begins[tp], ends[tp]) for tp in self._places}
         wanted = self._sink.resume(spans)
         starts = {tp: wanted[self._place(tp)] for tp in self._places}
@@ -158,19 +162,19 @@ class Follower:
         self._next = starts
         self._ends = dict(ends)
         self._goal = dict(ends)
-        consumer.assign(self._places)
+        reader.assign(self._places)
         for tp, offset in starts.items():
-            consumer.seek(tp, offset)
+            reader.seek(tp, offset)
 
-    async def _poll(self, consumer: Any) -> None:
-        polled = await consumer.getmany(timeout_ms=POLL_MS)
+    async def _poll(self, reader: Any) -> None:
+        polled = await reader.getmany(timeout_ms=POLL_MS)
         for tp, records in polled.items():
             await self._sink.take(self._table_of[tp.topic], tp.partition, records)
         for tp in self._places:
             # The consumer's own position also passes offsets that compaction has emptied.
-            self._next[tp] = await consumer.position(tp)
-            self._ends[tp] = max(consumer.highwater(tp) or 0, self._ends[tp])
-            if (stamp := consumer.last_poll_timestamp(tp)) is not None:
+            self._next[tp] = await reader.position(tp)
+            self._ends[tp] = max(reader.highwater(tp) or 0, self._ends[tp])
+            if (stamp := reader.last_poll_timestamp(tp)) is not None:
                 self._polled[tp] = stamp
         if not self.ready:
             self.ready = all(self._next[tp] >= end for tp, end in self._goal.items())
@@ -182,16 +186,3 @@ class Follower:
 
     def _place(self, tp: Any) -> Place:
         return self._table_of[tp.topic], tp.partition
-
-    def _consumer(self) -> AIOKafkaConsumer:
-        client = self._settings.client()
-        return AIOKafkaConsumer(
-            **client,
-            client_id=f"refold-{self._settings.api_name}",
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="none",  # the sink decides where to read on, never the client
-            fetch_max_wait_ms=POLL_MS,
-            max_partition_fetch_bytes=2 << 20,
-            max_poll_records=POLL_RECORDS,
-        )
