@@ -303,7 +303,8 @@ def test_a_window_counts_as_if_the_tile_before_were_spread_evenly(said, later):
         tiles = Counter((start + after) // span for after, shown in said if shown is of)
         expected = tiles[tile] + tiles[tile - 1] * (1 - share / span)
         assert sliding(row.windows[0], span, now, what) == pytest.approx(expected)
-    assert sliding(row.windows[0], span, now, VALUE) == 5 * sliding(row.windows[0], span, now, CHOICES)
+    value = 5 * sliding(row.windows[0], span, now, CHOICES)
+    assert sliding(row.windows[0], span, now, VALUE) == pytest.approx(value)
     exact = sum(1 for after, shown in said if not shown and now - span < start + after <= now)
     before = sum(1 for after, shown in said if not shown and (start + after) // span == tile - 1)
     assert abs(sliding(row.windows[0], span, now, CHOICES) - exact) <= before
