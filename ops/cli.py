@@ -1,6 +1,7 @@
 """The `refold` command. Every subcommand reads its settings from the environment and calls one function."""
 
 import json
+import os
 import sys
 from dataclasses import fields
 from enum import StrEnum
@@ -80,6 +81,7 @@ def worker(
 @app.command()
 def api() -> None:
     """Run an API process: a replica of the tables, the index and the HTTP interface."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more threads stall requests; read when numpy loads
     from api.server import serve
 
     serve(Settings.from_env())
