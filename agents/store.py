@@ -5,7 +5,7 @@ from typing import Any
 
 from faust.stores import STORES
 from faust.stores.rocksdb import Store as FaustStore
-from rocksdict import Rdict, WriteBatch
+from rocksdict import WriteBatch
 
 SCHEME = "refold"
 
@@ -54,10 +54,6 @@ class Store(FaustStore):  # type: ignore[misc]
             offsets[message.partition] = max(message.offset, offsets.get(message.partition, -1))
         for partition, changed in rows.items():
             self.put_rows(partition, changed, offsets[partition])
-
-    def open_partition(self, partition: int) -> Rdict:
-        """Return the partition's database, for dumps and checks."""
-        return self._db_for_partition(partition)
 
 
 STORES.aliases[SCHEME] = "agents.store:Store"
