@@ -74,7 +74,8 @@ async def closed_loop(port: int, paths: Iterator[str], seconds: float, connectio
     async def work(connection: Connection) -> None:
         nonlocal done
         while time.perf_counter() - began < seconds:
-            done += _good(await connection.get(next(paths)))
+            good = _good(await connection.get(next(paths)))  # first: `+=` reads the sum before it waits
+            done += good
 
     await asyncio.gather(*map(work, opened))
     took = time.perf_counter() - began
@@ -86,27 +87,27 @@ async def closed_loop(port: int, paths: Iterator[str], seconds: float, connectio
 async def open_loop(port: int, paths: Iterator[str], seconds: float, rate: float) -> Latencies:
     """Ask at random times, `rate` a second, answered or not; return each request's latency in ms.
 
-    The time counts from when a request was due, so that a server that stands still is not let off; one that
-    turns a request away for overload has never answered it (infinity).
+    No request waits for another's answer, so a server that stands still is not let off; one that turns a request
+    away for overload has never answered it (infinity). Timers tick in ms, hence the time counts from the sending.
     """
     idle = await connect(port, 4)
     took: list[float] = []
     draw, running = random.Random(5), set()
 
-    async def ask(due: float) -> None:
+    async def ask() -> None:
+        sent = time.perf_counter()
         connection = idle.pop() if idle else (await connect(port, 1))[0]
         if not connection.open:  # the server hangs up on the idle
             connection = (await connect(port, 1))[0]
         good = _good(await connection.get(next(paths)))
-        took.append((time.perf_counter() - due) * 1000.0 if good else math.inf)
+        took.append((time.perf_counter() - sent) * 1000.0 if good else math.inf)
         idle.append(connection)
 
     due = began = time.perf_counter()
     while due < began + seconds:
         due += draw.expovariate(rate)
-        while (left := due - time.perf_counter()) > 0:  # noqa: ASYNC110 - timers tick in ms only
-            await asyncio.sleep(left if left > 0.002 else 0)
-        task = asyncio.create_task(ask(due))
+        await asyncio.sleep(due - time.perf_counter())
+        task = asyncio.create_task(ask())
         running.add(task)
         task.add_done_callback(running.discard)
     await asyncio.gather(*running)
