@@ -64,13 +64,13 @@ def create_app(settings: Settings, stage: Stage, weights: Mapping[str, float]) -
         topic_disable_leader=True,
         processing_guarantee="at_least_once",  # exactly-once loses the store's offsets; marks do its work
         stream_wait_empty=False,
-        stream_buffer_maxsize=1024,
+        stream_buffer_maxsize=4096,
         broker_session_timeout=10,
         broker_heartbeat_interval=3,
         broker_rebalance_timeout=30,
         broker_request_timeout=30,
         broker_commit_interval=1,
-        broker_max_poll_records=500,
+        broker_max_poll_records=2_000,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=4 << 20,
         consumer_group_instance_id=f"{settings.group(stage)}-{settings.worker}",
@@ -178,9 +178,8 @@ def _agent(
     flusher: Flusher,
     dead: DeadLetters,
 ) -> None:
-    source = app.topic(
-        settings.topic(topic), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-    )
+    raw = transport.Raw(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    source = app.topic(settings.topic(topic), schema=raw)
 
     @app.agent(source, name=topic, concurrency=1)  # type: ignore[untyped-decorator]
     async def agent(stream: Any) -> None:

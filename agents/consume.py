@@ -64,4 +64,4 @@ async def consume(stream: Any, fold: Callable[[Any], None], flusher: Flusher, de
             die(f"folding {message.topic}[{message.partition}]@{message.offset} failed: {error!r}")
         flusher.hold(event)
         if flusher.full:
-            await flusher.drained()
+            await flusher.room()

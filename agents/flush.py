@@ -18,7 +18,7 @@ from streams.settings import Settings
 Record = tuple[bytes | None, bytes | None]
 Outgoing = Iterable[tuple[str, int, list[Record]]]
 MOST_HELD = 8_192  # source records folded but not acked; beyond it, or beyond so many
-MOST_BYTES = 4 << 20  # bytes of them, folding waits for the flush
+MOST_BYTES = 2 << 20  # bytes of them, folding waits for the flush
 LONGEST = 1.0  # seconds between flushes under load
 BACKLOG = 500  # records in one flush that show a log being caught up with: then rows are worth gathering
 BUSY_SHARE = 4  # the pause is at least this many times the cost of the last flush
@@ -52,7 +52,7 @@ class Flusher:
         self._bytes = 0
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
-        self.flushed = asyncio.Event()
+        self._taken = asyncio.Event()
 
     def hold(self, event: Any) -> None:
         """Keep a folded source record until its effects and rows are safe."""
@@ -64,11 +64,11 @@ class Flusher:
         """Tell whether folding should wait for a flush."""
         return len(self._held) >= MOST_HELD or self._bytes >= MOST_BYTES
 
-    async def drained(self) -> None:
-        """Wait for the next flush to end."""
+    async def room(self) -> None:
+        """Wait until the next flush has taken what is held; folding then goes on while it is published."""
         self._wake.set()
-        self.flushed.clear()
-        await self.flushed.wait()
+        self._taken.clear()
+        await self._taken.wait()
 
     async def flush(self) -> None:
         """Publish everything folded so far and ack it; raises what the broker or RocksDB raised."""
@@ -80,6 +80,7 @@ class Flusher:
                 for table in self._tables
                 for partition in table.dirty()
             ]
+            self._taken.set()
             await asyncio.gather(*(self._sender.send(*outgoing) for outgoing in said))
             offsets = await asyncio.gather(
                 *(
@@ -91,7 +92,6 @@ class Flusher:
                 partition.store(offset)
             for event in held:
                 event.ack()
-            self.flushed.set()
 
     async def run(self) -> None:
         """Flush for ever: every `pause` seconds, less often when flushing itself costs time."""

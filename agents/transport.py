@@ -7,9 +7,10 @@ The cost: Faust starts four tasks for every record, to hand it over and to notic
 hardly ever waits, so it is tried first without any task.
 """
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
+import faust
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from mode.services import WaitResults
@@ -70,10 +71,35 @@ class _Begun:
                 return end.value
 
 
+class Producer(driver.Producer):  # type: ignore[misc]
+    """Faust's producer, whose buffer stays empty: nothing is sent through it (agents/publisher.py)."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.buffer.wait_until_ebb = _at_once  # else every record asks how full it is, through two settings
+
+
+async def _at_once() -> None:
+    return
+
+
+class Raw(faust.Schema):  # type: ignore[misc]
+    """Keys and values as they came; Faust would look a serializer up for each."""
+
+    def compile(self, app: faust.App, **_: Any) -> Callable[..., Awaitable[Any]]:
+        """Return the function that makes an event of a message."""
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001 - nothing can fail
+            return app.create_event(message.key, message.value, message.headers, message)
+
+        return decode
+
+
 class Transport(driver.Transport):  # type: ignore[misc]
-    """Faust's transport over that consumer."""
+    """Faust's transport over that consumer and producer."""
 
     Consumer = Consumer
+    Producer = Producer
 
 
 TRANSPORTS.aliases[SCHEME] = "agents.transport:Transport"

@@ -18,7 +18,7 @@ from streams.settings import Settings
 from streams.touches import Link, Touch, origin_of
 
 EVENTS, PROFILES = 0, 1  # sources of the table, in the topology's order
-MOST_BYTES = 500_000  # of a record of touches; a broker takes 1 MiB by default
+MOST_BYTES = 800_000  # of a record of touches; a broker takes 1 MiB by default
 
 
 # by events partition and item partition: what the one has to say to the other, and the vectors it names

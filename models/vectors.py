@@ -43,7 +43,7 @@ def advance(vector: Vector | None, key: str, dimensions: int) -> Vector:
 
 def to_half(vectors: list[Vector]) -> bytes:
     """Return vectors as half floats, row after row, the form in which a record of touches carries them."""
-    return np.array(vectors, dtype=np.float32).astype(np.float16).tobytes() if vectors else b""
+    return np.concatenate(vectors).astype(np.float16).tobytes() if vectors else b""
 
 
 def from_half(data: bytes, dimensions: int) -> Vector:
