@@ -84,7 +84,7 @@ class Table(Generic[S]):
     """
 
     def __init__(
-        self, name: str, rows: Rows, new: Callable[[], S], load: Callable[[bytes], S], cached: int = 4_000
+        self, name: str, rows: Rows, new: Callable[[], S], load: Callable[[bytes], S], cached: int = 2_000
     ) -> None:
         self.name = name
         self.rows = rows

@@ -43,15 +43,15 @@ class UserAgent:
         """Fold a batch of events; raises Refused, having changed nothing, when any of them breaks the contract."""
         number, partitions = message.partition, self._settings.partitions
         batch = events.decode(message.value, int(message.timestamp * 1000))
-        for event in batch:
-            if partition_of(event.user, partitions) != number:
-                raise Refused(f"user {event.user!r} does not belong to partition {number} of {partitions}")
+        keys = [event.user for event in batch]
+        for key in keys:
+            if partition_of(key, partitions) != number:
+                raise Refused(f"user {key!r} does not belong to partition {number} of {partitions}")
         partition = self._table.partition(number)
         source = marks.source(EVENTS, self._settings.epoch, number)
         weights, dimensions = self._weights, self._settings.dimensions
         said, dirty, get = self._said[number], partition.dirty, partition.get
-        for origin, event in enumerate(batch, origin_of(message.offset, 0)):
-            key = event.user
+        for origin, (key, event) in enumerate(zip(keys, batch, strict=True), origin_of(message.offset, 0)):
             user = get(key)
             if not marks.advance(user.marks, source, origin):
                 continue

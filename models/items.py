@@ -74,8 +74,10 @@ def list_item(item: ItemRow, catalogue: Item | None) -> ItemRow:
 def touch(item: ItemRow, said: Touch, arrived: Vector | None) -> ItemRow:
     """Fold an event that concerns the item itself; `arrived` is the vector its user came with."""
     at, weight, kind = said.at, said.weight, said.type
-    item.first_at = at if not item.first_at else min(item.first_at, at)
-    item.last_at = max(item.last_at, at)
+    if at < item.first_at or not item.first_at:
+        item.first_at = at
+    if at > item.last_at:
+        item.last_at = at
     if kind in item.totals or len(item.totals) < TYPES:
         item.totals[kind] = item.totals.get(kind, 0) + 1
     shown = kind == IMPRESSION

@@ -166,15 +166,20 @@ def _erase(user: User, at: int) -> None:
 
 
 def _count(user: User, kind: str, at: int, grown: float) -> None:
-    user.first_at = at if not user.first_at else min(user.first_at, at)
-    user.last_at = max(user.last_at, at)
-    if kind in user.totals or len(user.totals) < TYPES:
-        user.totals[kind] = user.totals.get(kind, 0) + 1
-        user.counts[kind] = user.counts.get(kind, 0.0) + grown
-    session = user.session
+    if at < user.first_at or not user.first_at:
+        user.first_at = at
+    if at > user.last_at:  # plain comparisons, here and below: this runs for every event there is
+        user.last_at = at
+    totals, counts, session = user.totals, user.counts, user.session
+    if kind in totals:
+        totals[kind] += 1
+        counts[kind] += grown
+    elif len(totals) < TYPES:
+        totals[kind], counts[kind] = 1, grown
     if at - session[1] > SESSION_GAP:
         session[0], session[2] = at, 0
-    session[1] = max(session[1], at)
+    if at > session[1]:
+        session[1] = at
     session[2] += 1
 
 
@@ -193,10 +198,11 @@ def _remember(user: User, event: Event, item: str, weight: float, grown: float, 
             affinity[category] = affinity.get(category, 0.0) + weight * grown
         if len(affinity) > CATEGORIES:
             keep_largest(affinity, CATEGORIES * 2 // 3)
-    if weight > 0 and user.trail[:1] != [item]:
+    trail = user.trail
+    if weight > 0 and not (trail and trail[0] == item):
         user.vector = vectors.advance(user.vector, item, dimensions)
         user.mass = user.mass * vectors.FADING + 1.0
-        if item in user.trail:
-            user.trail.remove(item)
-        user.trail.insert(0, item)
-        del user.trail[TRAIL:]
+        if item in trail:
+            trail.remove(item)
+        trail.insert(0, item)
+        del trail[TRAIL:]

@@ -25,7 +25,7 @@ Scalar = Text | float | bool  # bounded: a row must fit a record
 def check_ids(*ids: str | None) -> None:
     """Refuse an id over 256 bytes of UTF-8; msgspec's own limit counts characters."""
     for value in ids:
-        if value is not None and not value.isascii() and len(value.encode()) > MAX_ID_BYTES:
+        if value and not value.isascii() and len(value.encode()) > MAX_ID_BYTES:
             raise Refused(f"id {value[:32]!r}... is over {MAX_ID_BYTES} bytes")
 
 
