@@ -12,9 +12,9 @@ SCHEME = "refold"
 # Per partition and table; Faust's defaults would allow 2 GiB of cache for each (docs/adr/0003).
 OPTIONS: Mapping[str, Any] = {
     "driver": "rocksdict",
-    "write_buffer_size": 8 << 20,
+    "write_buffer_size": 2 << 20,
     "max_write_buffer_number": 2,
-    "block_cache_size": 16 << 20,
+    "block_cache_size": 8 << 20,
     "bloom_filter_size": 10,
     "max_open_files": 256,
 }

@@ -37,7 +37,7 @@ TARGETS = {
 }
 
 
-def run(settings: Settings, singles: int = 100_000, batched: int = 2_000_000) -> dict[str, Any]:
+def run(settings: Settings, singles: int = 300_000, batched: int = 2_000_000) -> dict[str, Any]:
     """Measure on the broker of `settings` and return the report."""
     with tempfile.TemporaryDirectory(prefix="refold-bench-") as folder, Processes(Path(folder)) as processes:
         here = replace(settings, data=Path(folder), namespace=f"bench-{uuid.uuid4().hex[:8]}")

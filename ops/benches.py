@@ -13,7 +13,7 @@ Json = Annotated[bool, typer.Option("--json", help="one JSON object on the last 
 
 @bench.command()
 def ingest(
-    singles: Annotated[int, typer.Option(help="single-event records")] = 100_000,
+    singles: Annotated[int, typer.Option(help="single-event records")] = 300_000,
     batched: Annotated[int, typer.Option(help="events in 64-event records")] = 2_000_000,
     as_json: Json = False,
 ) -> None:
