@@ -110,6 +110,7 @@ class Funnel:
             )  # fmt: skip
             pool = self._filter.keep(pool, places)
             self._pool = pool if len(pool.slots) >= n else self._filter.fill(pool, n, places)
+            self._pool.counts["candidates"] = len(self._pool.slots)
             self._watch.lap("filter")
         return self._pool
 

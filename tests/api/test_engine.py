@@ -119,6 +119,7 @@ def test_an_answer_says_where_it_comes_from():
     assert answer.state["lag"] == 0
     assert answer.state["user_offset"] == FAKE.user_offset(FAKE.user("u2"))
     assert set(answer.counts) >= {"related", "ann", "similar", "fresh", "popular", "trending"}
+    assert len(answer.items) <= answer.counts["candidates"] <= 80
     assert set(answer.stages) >= {"asker", "ann", "filter", "features", "score", "rerank", "answer"}
     for item in answer.items:
         assert set(item.features) == set(NAMES)
