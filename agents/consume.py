@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agents.crash import die
-from agents.flush import Flusher, Outgoing
+from agents.flush import Flusher, Outgoing, Record
 from streams import dead_letters
 from streams.dead_letters import DeadLetter
 from streams.errors import Refused
@@ -24,7 +24,7 @@ class DeadLetters:
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.topic("dead-letters")
-        self._records: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
+        self._records: dict[int, list[Record]] = {}
 
     def bury(self, message: Any, reason: str) -> None:
         """Keep a refused record with where it stood and why."""

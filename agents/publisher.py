@@ -4,35 +4,19 @@ Faust's own producer is not used: its flush gives up after 100 ms and its lost s
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from agents.flush import Record
 from streams.errors import StateError
+from streams.producer import producer
 from streams.settings import Settings
 
-Record = tuple[bytes | None, bytes | None]
 MAX_BATCH = 900_000  # bytes; a broker takes 1 MiB by default
 ACK_SECONDS = 30
-
-
-def producer(settings: Settings) -> AIOKafkaProducer:
-    """Return an idempotent producer that waits for all in-sync replicas; the caller starts and stops it."""
-    client: dict[str, Any] = settings.client()
-    context: ssl.SSLContext | None = client.pop("ssl_context", None)
-    return AIOKafkaProducer(
-        **client,
-        ssl_context=context,
-        acks="all",
-        enable_idempotence=settings.kafka_idempotence,
-        compression_type="snappy",  # aiokafka runs lz4 at level 9: 38 MB/s, this 575
-        max_batch_size=MAX_BATCH,
-        max_request_size=MAX_BATCH + 100_000,
-        request_timeout_ms=ACK_SECONDS * 1000,
-    )
 
 
 class Publisher:
@@ -44,7 +28,7 @@ class Publisher:
 
     async def start(self) -> None:
         """Connect; must be called inside the running loop."""
-        self._producer = producer(self._settings)
+        self._producer = producer(self._settings, MAX_BATCH, ACK_SECONDS)
         await self._producer.start()
 
     async def stop(self) -> None:

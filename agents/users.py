@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agents.flush import Outgoing
+from agents.flush import Outgoing, Record
 from agents.table import Table
 from models import marks, users, vectors
 from models.users import User
@@ -37,7 +37,7 @@ class UserAgent:
         self._table = table
         self._weights = weights
         self._said = _nothing_said()
-        self._erased: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
+        self._erased: dict[int, list[Record]] = {}
 
     def fold_events(self, message: Any) -> None:
         """Fold a batch of events; raises Refused, having changed nothing, when any of them breaks the contract."""
@@ -92,7 +92,7 @@ class UserAgent:
         said, self._said = self._said, _nothing_said()
         erased, self._erased = self._erased, {}
         topic, epoch = self._settings.topic("touches"), self._settings.epoch
-        by_target: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
+        by_target: dict[int, list[Record]] = {}
         for origin, targets in said.items():
             for target, (told, led_by) in targets.items():
                 for record in _records(epoch, origin, told, led_by):

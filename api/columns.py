@@ -12,13 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.decay import LANDMARK, growth
-from models.items import CHOICES, VALUE, WINDOWS, ItemRow
+from models.items import CHOICES, PRIOR_CTR, VALUE, WINDOWS, ItemRow, ctr
 from models.users import HALF_LIFE, seen_hash
 
 CATEGORIES = 4  # of an item, used in ranking
 NEIGHBOURS = 32  # related items kept per item, best first
-PRIOR_CTR = 0.02  # what a place of a list earns before it is known,
-PRIOR_STRENGTH = 20.0  # and how many examined impressions that is worth
 
 Slots = npt.NDArray[np.int64]
 
@@ -136,7 +134,7 @@ class Columns:
         self.first_at[slots] = np.where(first > 0, first, np.nan)
         self.last_at[slots] = np.where(last > 0, last, np.nan)
         self.examined[slots] = examined
-        self.ctr[slots] = (answered + PRIOR_CTR * PRIOR_STRENGTH) / (examined + PRIOR_STRENGTH)
+        self.ctr[slots] = ctr(answered, examined)
         windows = np.array([row.windows for _, row in rows], dtype=np.float64)
         self.tiles[slots] = windows[:, :, 0]
         self.choices[slots] = windows[:, :, (1 + CHOICES, 4 + CHOICES)]

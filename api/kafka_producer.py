@@ -8,7 +8,6 @@ partition is closed to new records, so that memory stays bounded and the order o
 import asyncio
 import contextlib
 import logging
-import ssl
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from aiokafka.errors import (
 
 from api.producer import MAX_RECORD, InDoubt, Record
 from streams.errors import Unavailable
+from streams.producer import producer
 from streams.settings import Settings
 from streams.topology import TOPICS
 
@@ -39,22 +39,6 @@ REFUSALS = (
     RecordListTooLargeError,
     TopicAuthorizationFailedError,
 )
-
-
-def _client(settings: Settings) -> AIOKafkaProducer:
-    client: dict[str, Any] = settings.client()
-    context: ssl.SSLContext | None = client.pop("ssl_context", None)
-    return AIOKafkaProducer(
-        **client,
-        ssl_context=context,
-        acks="all",
-        enable_idempotence=settings.kafka_idempotence,
-        linger_ms=0,  # a batch gathers while the one before is under way; waiting longer only costs time
-        compression_type="snappy",  # as the workers do: cheap, and every reader knows it
-        max_batch_size=MAX_RECORD,
-        max_request_size=MAX_RECORD + 100_000,
-        request_timeout_ms=REQUEST_SECONDS * 1000,
-    )
 
 
 class KafkaProducer:
@@ -174,7 +158,7 @@ class KafkaProducer:
     async def _keep(self) -> None:
         told = False
         while True:
-            client = _client(self._settings)
+            client = producer(self._settings, MAX_RECORD, REQUEST_SECONDS)
             try:
                 await client.start()
                 await client.client.set_topics([self._settings.topic(topic.name) for topic in TOPICS])

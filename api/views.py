@@ -5,9 +5,8 @@ from typing import Any
 
 import msgspec
 
-from api.columns import PRIOR_CTR, PRIOR_STRENGTH
 from models.decay import current
-from models.items import CHOICES, IMPRESSIONS, VALUE, WINDOWS, ItemRow, sliding
+from models.items import CHOICES, IMPRESSIONS, VALUE, WINDOWS, ItemRow, ctr, sliding
 from models.users import HALF_LIFE, SESSION_GAP, User
 from streams.topology import TABLES
 
@@ -134,7 +133,7 @@ def item_view(item_id: str, row: ItemRow, now: int) -> ItemView:
         last_at=row.last_at,
         totals=row.totals,
         chosen=row.chosen,
-        ctr=(row.answered + PRIOR_CTR * PRIOR_STRENGTH) / (row.examined + PRIOR_STRENGTH),
+        ctr=ctr(row.answered, row.examined),
         trend=math.log1p(windows["day"].choices) - math.log1p(windows["week"].choices / 7.0),
         windows=windows,
         surfaces={

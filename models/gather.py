@@ -7,13 +7,13 @@ import numpy.typing as npt
 
 from models.decay import DAY
 from models.features import COLUMN, NAMES, NO_CODES, NONE, Asker, Codes, Floats, Items, Sparse
+from models.items import PRIOR_CTR
 from models.places import Places, Slots
 
 FADING = 0.8  # weight of the next older item of a history
 DAMP = 5.0  # choices that a co-visit is worth less than it seems
 LIFT = 100.0  # brings co-visits to where a logarithm tells them apart
 WEEK = 7 * DAY
-PRIOR_CTR = 0.02
 
 
 def gather(asker: Asker, items: Items, places: Places, vectors: Floats | None = None) -> Floats:

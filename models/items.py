@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from models.actions import IMPRESSION
 from models.decay import DAY
@@ -18,7 +20,11 @@ WINDOWS = (DAY // 24, DAY, 7 * DAY)  # an hour, a day, a week
 SURFACES = 16
 TYPES = 32
 RELATED = 48  # neighbours kept; the row may hold half as many more before it is pruned
+PRIOR_CTR = 0.02  # what a place of a list earns before it is known,
+PRIOR_STRENGTH = 20.0  # and how many examined impressions that is worth
 IMPRESSIONS, CHOICES, VALUE = 0, 1, 2  # what a window counts: shown, chosen, weight of the choices
+
+Numbers = TypeVar("Numbers", float, npt.NDArray[np.float64])  # of one item, or of many
 
 
 @dataclass(slots=True)
@@ -63,6 +69,11 @@ def examination(position: int) -> float:
     The logarithmic discount of DCG (Järvelin and Kekäläinen 2002) read as a position-based click model.
     """
     return 1.0 / math.log2((position if position >= 0 else 4) + 2)
+
+
+def ctr(answered: Numbers, examined: Numbers) -> Numbers:
+    """Return the click-through rate of a list position, corrected for position and drawn to the prior."""
+    return (answered + PRIOR_CTR * PRIOR_STRENGTH) / (examined + PRIOR_STRENGTH)
 
 
 def list_item(item: ItemRow, catalogue: Item | None) -> ItemRow:
