@@ -148,6 +148,10 @@ class _Lazy:
     def put_rows(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int) -> None:
         self._table.data.put_rows(partition, rows, offset)
 
+    def offset(self, partition: int) -> int:
+        found: int = self._table.data.offset(partition)
+        return found
+
 
 def _table(app: faust.App, settings: Settings, name: str) -> Any:
     # raw, or recovery would read rows as JSON, log each as an error, and never end

@@ -7,7 +7,7 @@ is a crash at that very point.
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agents.flush import Record
+from agents.flush import Headers, Record
 
 Step = Callable[[str], None]
 
@@ -26,6 +26,7 @@ class Message:
     key: bytes | None
     value: bytes | None
     timestamp: float = 1_700_000_000.0
+    headers: Headers = ()
 
 
 @dataclass
@@ -63,18 +64,22 @@ class Stream:
 
 
 class Sender:
-    """A log in memory: records by (topic, partition), acknowledged at once."""
+    """A log in memory: records by (topic, partition), acknowledged at once; `headers` in step with them."""
 
     def __init__(self, step: Step = no_step) -> None:
         self.step = step
         self.log: dict[tuple[str, int], list[Record]] = {}
+        self.headers: dict[tuple[str, int], list[Headers]] = {}
 
-    async def send(self, topic: str, partition: int, records: Iterable[Record]) -> int:
+    async def send(self, topic: str, partition: int, records: Iterable[Record], headers: Headers = ()) -> int:
         """Append records one by one; return the offset of the last."""
         log = self.log.setdefault((topic, partition), [])
+        beside = self.headers.setdefault((topic, partition), [])
         self.step(f"send {topic}")
         for record in records:
+            beside += [()] * (len(log) - len(beside))  # a test may have written without any
             log.append(record)
+            beside.append(headers)
             self.step(f"sent {topic}")
         self.step(f"acknowledge {topic}")
         return len(log) - 1
@@ -91,6 +96,10 @@ class Rows:
     def get_row(self, partition: int, key: bytes) -> bytes | None:
         """Return a row as it rests."""
         return self.rows.get(partition, {}).get(key)
+
+    def offset(self, partition: int) -> int:
+        """Return the changelog offset the rows came up to, -1 for none."""
+        return self.offsets.get(partition, -1)
 
     def put_rows(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int) -> None:
         """Write rows (None deletes) and the changelog offset of the last, all or nothing."""

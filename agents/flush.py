@@ -4,19 +4,26 @@ Order is everything. (1) What folds said to other topics is acknowledged, (2) th
 (3) RocksDB takes rows and changelog offset in one batch, (4) the source records are acked, so that Faust may commit
 them. A crash after any step replays records whose rows either miss the fold (it is folded and said again; the
 receiver knows it by its origin) or have it (the row's mark skips it).
+
+A partition's first flush claims it in its changelog (streams/changelog.py), and every flush ends with a note of the
+offsets it is the fold of.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from agents.crash import die
-from agents.table import Table
+from agents.table import Frozen, Partition, Table
+from streams import changelog
+from streams.changelog import NOBODY, NOTE
 from streams.settings import Settings
+from streams.topology import TABLES
 
 Record = tuple[bytes | None, bytes | None]
 Outgoing = Iterable[tuple[str, int, list[Record]]]
+Headers = Sequence[tuple[str, bytes]]
 MOST_HELD = 8_192  # source records folded but not acked; beyond it, or beyond so many
 MOST_BYTES = 2 << 20  # bytes of them, folding waits for the flush
 LONGEST = 1.0  # seconds between flushes under load
@@ -27,8 +34,8 @@ BUSY_SHARE = 4  # the pause is at least this many times the cost of the last flu
 class Sender(Protocol):
     """Publishes records to a named partition and answers with the last offset (agents/publisher.py)."""
 
-    async def send(self, topic: str, partition: int, records: Iterable[Record]) -> int:
-        """Return the offset of the last record once all are acknowledged."""
+    async def send(self, topic: str, partition: int, records: Iterable[Record], headers: Headers = ()) -> int:
+        """Return the offset of the last record, each with these headers, once all are acknowledged."""
         ...
 
 
@@ -48,6 +55,10 @@ class Flusher:
         self._tables = tables
         self._say = say
         self._pause = pause
+        sources = {source for one in TABLES for source in one.sources}
+        self._source_of = {settings.topic(source): source for source in sources}
+        self._sources = {one.name: one.sources for one in TABLES}
+        self._positions: dict[int, dict[str, int]] = {}
         self._held: list[Any] = []
         self._bytes = 0
         self._lock = asyncio.Lock()
@@ -56,8 +67,13 @@ class Flusher:
 
     def hold(self, event: Any) -> None:
         """Keep a folded source record until its effects and rows are safe."""
+        message = event.message
         self._held.append(event)
-        self._bytes += len(event.message.value or b"")
+        self._bytes += len(message.value or b"")
+        positions = self._positions.setdefault(message.partition, {})
+        source = self._source_of[message.topic]
+        if message.offset >= positions.get(source, 0):
+            positions[source] = message.offset + 1
 
     @property
     def full(self) -> bool:
@@ -76,22 +92,31 @@ class Flusher:
             held, self._held, self._bytes = self._held, [], 0
             said = list(self._say())
             changed = [
-                (self._settings.changelog(table.name), partition, partition.freeze())
+                (self._settings.changelog(table.name), partition, self._freeze(table, partition))
                 for table in self._tables
                 for partition in table.dirty()
             ]
             self._taken.set()
             await asyncio.gather(*(self._sender.send(*outgoing) for outgoing in said))
-            offsets = await asyncio.gather(
-                *(
-                    self._sender.send(topic, partition.number, rows.items())
-                    for topic, partition, rows in changed
-                )
-            )
-            for (_, partition, _), offset in zip(changed, offsets, strict=True):
-                partition.store(offset)
+            await asyncio.gather(*(self._publish(*flushed) for flushed in changed))
+            for _, partition, _ in changed:
+                partition.store(partition.end)
             for event in held:
                 event.ack()
+
+    def _freeze(self, table: Table[Any], partition: Partition[Any]) -> Frozen:
+        reached = self._positions.get(partition.number, {})
+        return partition.freeze(
+            {name: reached[name] for name in self._sources[table.name] if name in reached}
+        )
+
+    async def _publish(self, topic: str, partition: Partition[Any], rows: Frozen) -> None:
+        number = partition.number
+        if partition.owner == NOBODY:
+            partition.claimed(await self._sender.send(topic, number, [(NOTE, partition.claim())]))
+        records = [*rows.items(), (NOTE, partition.note())]
+        last = await self._sender.send(topic, number, records, changelog.headers(partition.owner))
+        partition.wrote(len(records), last)
 
     async def run(self) -> None:
         """Flush for ever: every `pause` seconds, less often when flushing itself costs time."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from agents.flush import Record
+from agents.flush import Headers, Record
 from streams.errors import StateError
 from streams.producer import producer
 from streams.settings import Settings
@@ -37,8 +37,8 @@ class Publisher:
             await self._producer.stop()
             self._producer = None
 
-    async def send(self, topic: str, partition: int, records: Iterable[Record]) -> int:
-        """Append records in order; return the offset of the last once all are acknowledged.
+    async def send(self, topic: str, partition: int, records: Iterable[Record], headers: Headers = ()) -> int:
+        """Append records in order, each with the headers; return the offset of the last once all are acknowledged.
 
         Raises StateError when a record is larger than a batch may be, KafkaError when the broker refuses, and
         TimeoutError when it is silent.
@@ -52,10 +52,10 @@ class Publisher:
                 len(value or b"") > MAX_BATCH
             ):  # aiokafka would take it as the first of a batch, the broker refuse it
                 raise StateError(f"a record of {len(value or b'')} bytes for {topic} exceeds {MAX_BATCH}")
-            if batch.append(timestamp=now, key=key, value=value) is None:
+            if batch.append(timestamp=now, key=key, value=value, headers=headers) is None:
                 waiting.append((batch.record_count(), await self._submit(batch, topic, partition)))
                 batch = self._producer.create_batch()
-                batch.append(timestamp=now, key=key, value=value)
+                batch.append(timestamp=now, key=key, value=value, headers=headers)
         if batch.record_count():
             waiting.append((batch.record_count(), await self._submit(batch, topic, partition)))
         last = -1

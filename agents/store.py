@@ -7,6 +7,9 @@ from faust.stores import STORES
 from faust.stores.rocksdb import Store as FaustStore
 from rocksdict import WriteBatch
 
+from streams import changelog
+from streams.changelog import NOTE, Reading
+
 SCHEME = "refold"
 
 # Per partition and table; Faust's defaults would allow 2 GiB of cache for each (docs/adr/0003).
@@ -39,21 +42,26 @@ class Store(FaustStore):  # type: ignore[misc]
         batch.put(self.offset_key, str(offset).encode())
         self._db_for_partition(partition).write(batch)
 
+    def offset(self, partition: int) -> int:
+        """Return the changelog offset the rows came up to, -1 for none."""
+        offset = self._db_for_partition(partition).get(self.offset_key)
+        return -1 if offset is None else int(offset)
+
     def apply_changelog_batch(
         self,
         batch: Iterable[Any],
         to_key: Callable[[Any], Any],  # noqa: ARG002 - keys and values are bytes here
         to_value: Callable[[Any], Any],  # noqa: ARG002
     ) -> None:
-        """Restore rows from the changelog, atomically with their offset."""
-        rows: dict[int, dict[bytes, bytes | None]] = {}
-        offsets: dict[int, int] = {}
+        """Restore rows from the changelog, atomically with their offset; a fenced worker's are left out."""
+        records: dict[int, list[Any]] = {}
         for event in batch:
-            message = event.message
-            rows.setdefault(message.partition, {})[message.key] = message.value
-            offsets[message.partition] = max(message.offset, offsets.get(message.partition, -1))
-        for partition, changed in rows.items():
-            self.put_rows(partition, changed, offsets[partition])
+            records.setdefault(event.message.partition, []).append(event.message)
+        for partition, restored in records.items():
+            reading = Reading(changelog.decode(self.get_row(partition, NOTE)))
+            rows = reading.read(restored)
+            rows[NOTE] = changelog.encode(reading.note)
+            self.put_rows(partition, rows, restored[-1].offset)
 
 
 STORES.aliases[SCHEME] = "agents.store:Store"

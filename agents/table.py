@@ -9,6 +9,10 @@ mark is simply not folded again (docs/adr/0003).
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
+from streams import changelog
+from streams.changelog import NOBODY, NOTE, Note
+from streams.errors import StateError
+
 
 class Row(Protocol):
     """A state that knows the bytes of its row."""
@@ -29,13 +33,21 @@ class Rows(Protocol):
         """Write rows (None deletes) and the changelog offset of the last, all or nothing."""
         ...
 
+    def offset(self, partition: int) -> int:
+        """Return the changelog offset the rows came up to, -1 for none."""
+        ...
+
 
 S = TypeVar("S", bound=Row)
 Frozen = dict[bytes, bytes | None]
 
 
 class Partition(Generic[S]):
-    """The rows of one partition: two generations of cached states, the dirty ones, and those being flushed."""
+    """The rows of one partition: two generations of cached states, the dirty ones, and those being flushed.
+
+    It lasts as long as the partition is ours: `owner` is the offset of our claim in the changelog, `end` the last
+    offset there we know of, `positions` how far the sources are folded.
+    """
 
     def __init__(self, number: int, table: "Table[S]") -> None:
         self.number = number
@@ -44,6 +56,15 @@ class Partition(Generic[S]):
         self._young: dict[str, S] = {}
         self._old: dict[str, S] = {}
         self.dirty: dict[str, S] = {}
+        note = changelog.decode(table.rows.get_row(number, NOTE))
+        self.positions: Mapping[str, int] = note.positions
+        self.owner = NOBODY
+        self.end = table.rows.offset(number)
+        for (
+            key
+        ) in note.void:  # the changelog's last word on these is a fenced worker's: say the true one again
+            if table.rows.get_row(number, key) is not None:
+                self.dirty[key.decode()] = self.get(key.decode())
 
     def get(self, key: str) -> S:
         """Return the state of a key, a new one for a key without a row."""
@@ -62,18 +83,47 @@ class Partition(Generic[S]):
         row = self.frozen[raw] if raw in self.frozen else self._table.rows.get_row(self.number, raw)
         return self._table.new() if row is None else self._table.load(row)
 
-    def freeze(self) -> Frozen:
-        """Turn the dirty states into bytes, which later folds no longer change; needs the last ones stored."""
+    def freeze(self, positions: Mapping[str, int] | None = None) -> Frozen:
+        """Turn the dirty states into bytes, which later folds no longer change; needs the last ones stored.
+
+        `positions` says how far each source is folded by now.
+        """
         assert not self.frozen, "the flush before this one was not stored"
         self.frozen = {key.encode(): state.row() for key, state in self.dirty.items()}
         self.dirty = {}
+        self.positions = changelog.merge(self.positions, positions or {})
         if len(self._young) > self._table.cached:
             self._old, self._young = self._young, {}
         return self.frozen
 
+    def claim(self) -> bytes:
+        """Return the value of the note that takes the partition over, to be written before any row."""
+        return changelog.encode(Note(NOBODY, dict(self.positions)))
+
+    def claimed(self, offset: int) -> None:
+        """Own the partition by a claim at this offset of the changelog; raises StateError as `wrote` does."""
+        self.wrote(1, offset)
+        self.owner = offset
+
+    def note(self) -> bytes:
+        """Return the value of the note that ends a flush."""
+        return changelog.encode(Note(self.owner, dict(self.positions)))
+
+    def wrote(self, count: int, last: int) -> None:
+        """Take note that the changelog took `count` records up to the offset `last`.
+
+        Raises StateError when somebody else's stand between: rows here and there would differ from then on.
+        """
+        if last != self.end + count:
+            raise StateError(
+                f"the changelog of {self._table.name}[{self.number}] went from {self.end} to {last} by {count} "
+                "records of ours: another worker owns the partition, or did until now; restoring it anew"
+            )
+        self.end = last
+
     def store(self, offset: int) -> None:
-        """Write the frozen rows, which the changelog has acknowledged up to `offset`."""
-        self._table.rows.put_rows(self.number, self.frozen, offset)
+        """Write the frozen rows, which the changelog has acknowledged up to `offset`, and how far they reach."""
+        self._table.rows.put_rows(self.number, {**self.frozen, NOTE: self.note()}, offset)
         self.frozen = {}
 
 

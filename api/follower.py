@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from api.consumer import POLL_MS, close, consumer
+from streams.changelog import Record
 from streams.errors import RefoldError, SettingsError, TopologyError, Unavailable
 from streams.settings import Settings
 
@@ -19,14 +20,6 @@ SILENT_SECONDS = 10.0  # without an answer until the connection is made anew
 RETRY_SECONDS = (0.2, 5.0)
 
 Place = tuple[str, int]  # table, partition
-
-
-class Record(Protocol):
-    """A record of a changelog: the bytes of a row, or None for a deleted one."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
 
 
 class Sink(Protocol):

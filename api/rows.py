@@ -13,11 +13,13 @@ from typing import Any
 import rocksdict
 from rocksdict import Rdict, WriteBatch
 
+from streams import changelog
+from streams.changelog import Note
 from streams.errors import StateError
 
 logger = logging.getLogger(__name__)
 
-ROW, OFFSET, IDENTITY, FRESH = b"r", b"o", b"i", b"f"  # first byte of a key
+ROW, OFFSET, NOTES, IDENTITY, FRESH = b"r", b"o", b"n", b"i", b"f"  # first byte of a key
 AWAY_MS = 12 * 3_600_000  # half the time for which a broker keeps the record of a deletion
 # How RocksDB says that rows are broken; anything else (a lock, a full disk) is not their fault.
 BROKEN = ("Corruption", "Invalid argument", "NotFound", "No such file", "not found")
@@ -38,7 +40,7 @@ def options() -> rocksdict.Options:
 
 
 class Rows:
-    """The rows of one table, and per partition the changelog offset of the last one taken over.
+    """The rows of one table, and per partition the changelog offset of the last one taken over and its note.
 
     `identity` says what the rows mean (namespace, row version, partitions); others on disk are wiped.
     `broken` says how RocksDB failed, until `wipe` or `reopen`. Raises StateError when the folder is unusable.
@@ -48,6 +50,7 @@ class Rows:
         self.path = path
         self.identity = identity
         self.offsets: dict[int, int] = {}
+        self.notes: dict[int, Note] = {}
         self.broken = ""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = self._open()
@@ -57,8 +60,8 @@ class Rows:
         """Return a row, or None; also None, and `broken`, when RocksDB cannot read it."""
         return self._get(ROW + key)
 
-    def put(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int) -> None:
-        """Write rows (None deletes) and the offset of the last, all or nothing. Raises StateError."""
+    def put(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int, note: Note) -> None:
+        """Write rows (None deletes), the offset of the last and the note, all or nothing. Raises StateError."""
         batch = WriteBatch(raw_mode=True)
         for key, row in rows.items():
             if row is None:
@@ -66,8 +69,10 @@ class Rows:
             else:
                 batch.put(ROW + key, row)
         batch.put(OFFSET + partition.to_bytes(2), offset.to_bytes(8))
+        batch.put(NOTES + partition.to_bytes(2), changelog.encode(note))
         self._write(batch)
         self.offsets[partition] = offset
+        self.notes[partition] = note
 
     def scan(self, prefix: bytes = ROW) -> Iterator[tuple[bytes, bytes]]:
         """Yield every row with its key; stops and is `broken` where RocksDB cannot read on."""
@@ -147,6 +152,7 @@ class Rows:
         self.broken = ""
         stored = self._get(IDENTITY)
         self.offsets = {int.from_bytes(key): int.from_bytes(value) for key, value in self.scan(OFFSET)}
+        self.notes = {int.from_bytes(key): changelog.decode(value) for key, value in self.scan(NOTES)}
         if self.broken:
             self.wipe(self.broken)
         elif stored is None:

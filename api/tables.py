@@ -13,13 +13,14 @@ from typing import TypeVar
 import numpy as np
 
 from api.columns import Columns, Slots
-from api.follower import Place, Record
+from api.follower import Place
 from api.popular import Floats, PopularLists
 from api.rows import Rows
 from models import items, popular, users
 from models.items import ItemRow
 from models.popular import Popular
 from models.users import User
+from streams.changelog import Note, Reading, Record
 from streams.errors import StateError
 from streams.settings import Settings
 
@@ -91,11 +92,12 @@ class LocalTables:
 
     def apply(self, table: str, partition: int, records: Sequence[Record]) -> None:
         """Take over records of one partition, in order: the disk first, then memory. Raises StateError."""
-        # Of several rows of a key only the last counts; a record without a key is nothing a worker writes.
-        changed = {record.key: record.value for record in records if record.key is not None}
         rows = self._rows[table]
+        reading = Reading(rows.notes.get(partition, Note()))
+        changed = reading.read(records)
         prefix = partition.to_bytes(2) if table == "popular" else b""
-        rows.put(partition, {prefix + key: row for key, row in changed.items()}, records[-1].offset)
+        prefixed = {prefix + key: row for key, row in changed.items()}
+        rows.put(partition, prefixed, records[-1].offset, reading.note)
         if table == "items":
             self._put_items(changed)
         elif table == "users":

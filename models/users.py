@@ -18,7 +18,7 @@ from streams.events import Event
 from streams.rows import Vector, pack, unpack
 from streams.touches import Link, Touch
 
-VERSION = 1
+VERSION = 2
 HISTORY = 64  # events kept in full; the oldest quarter leaves at once
 TRAIL = 10  # distinct chosen items kept, newest first
 LINKS = 3  # of the trail, how many learn that they were followed
@@ -30,6 +30,10 @@ CATEGORIES = 48
 TYPES = 32
 HALF_LIFE = 30 * DAY
 SESSION_GAP = 30 * 60_000  # ms without an event that end a session
+ATTRIBUTION = (
+    DAY  # ms: an event further behind its user's newest one comes too late to be joined with a slate
+)
+FOLDED, DUPLICATES, LATE = 0, 1, 2  # what a tally counts, whatever was erased since
 
 
 _packer = msgpack.Packer(use_bin_type=True)
@@ -42,7 +46,8 @@ class User:
     `past` holds the last `length` events as MessagePack, one after the other, so that writing the row copies it
     and only a reader decodes it. `affinity` (by category) and `counts` (by type) are decayed sums, `models.decay`.
 
-    `mass` is the sum of the weights inside `vector`.
+    `mass` is the sum of the weights inside `vector`. `tally` counts events folded, known by their id and so not
+    folded again, and, of the folded, too late to be attributed.
     """
 
     marks: dict[int, int] = field(default_factory=dict)
@@ -61,6 +66,7 @@ class User:
     mass: float = 0.0
     profile: dict[str, Any] | None = None
     erased_at: int = 0
+    tally: list[int] = field(default_factory=lambda: [0, 0, 0])
 
     def row(self) -> bytes:
         """Return the bytes of the row."""
@@ -68,7 +74,7 @@ class User:
             VERSION,
             (in_order(self.marks), self.ids, self.first_at, self.last_at, self.past, self.length, self.trail,
              self.affinity, self.counts, self.totals, self.session, self.seen, self.vector, self.mass, self.profile,
-             self.erased_at),
+             self.erased_at, self.tally),
         )  # fmt: skip
 
     @classmethod
@@ -115,10 +121,15 @@ def react(user: User, event: Event, origin: int, weights: Mapping[str, float], d
     weight. A known event id changes nothing and says nothing.
     """
     event_id = rings.digest(event.event_id, 8)
+    tally = user.tally
     if rings.known(user.ids, event_id):
+        tally[DUPLICATES] += 1
         return NOTHING
     rings.remember(user.ids, event_id, IDS)
     at, kind, item = event.at, event.type, event.item_id
+    tally[FOLDED] += 1
+    if at < user.last_at - ATTRIBUTION:
+        tally[LATE] += 1
     if kind == ERASE:
         _erase(user, at)
         return NOTHING
@@ -160,7 +171,7 @@ def _erase(user: User, at: int) -> None:
     # folded anew the tombstone speaks again, long after the id was forgotten: the same erasure counts once
     if at <= user.erased_at:
         return
-    blank = User(marks=user.marks, ids=user.ids, profile=user.profile, erased_at=at)
+    blank = User(marks=user.marks, ids=user.ids, profile=user.profile, erased_at=at, tally=user.tally)
     for name in User.__slots__:
         setattr(user, name, getattr(blank, name))
 

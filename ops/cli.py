@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ops import states
 from ops.benches import bench
 from streams.errors import RefoldError
 from streams.settings import Settings
@@ -32,6 +33,8 @@ for name, group in (
     ("bench", bench),
 ):
     app.add_typer(group, name=name)
+
+states.register(app)
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON for a program")]
 console = Console(stderr=True)

@@ -38,6 +38,8 @@ class Settings:
     partitions: int = _help("partitions of every topic and table; changing it means a rebuild", 8)
     replication: int = _help("replication factor of every topic", 1)
     epoch: int = _help("raise by one when a source topic was recreated: offsets start again", 0)
+    generation: int = _help("generation of the state; set by what runs several, the live one is recorded", 0)
+    touches: int = _help("generation whose touches are folded; set together with the generation", 0)
     data: Path = _help("folder for RocksDB, snapshots and caches", Path(".refold"))  # noqa: RUF009 - immutable
     host: str = _help("address the API listens on", "127.0.0.1")
     port: int = _help("port the API listens on", 8088)
@@ -60,6 +62,8 @@ class Settings:
             ("partitions", 1, 1024),
             ("replication", 1, 16),
             ("epoch", 0, 65535),
+            ("generation", 0, 9999),
+            ("touches", 0, 9999),
             ("port", 0, 65535),
             ("flush_ms", 1, 10_000),
             ("dimensions", 8, 1024),
@@ -89,13 +93,23 @@ class Settings:
         return cls(**values)
 
     def topic(self, name: str) -> str:
-        """Return the broker's name of a topic of the topology."""
+        """Return the broker's name of a topic of the topology; a generation may have touches of its own.
+
+        >>> Settings(namespace="shop", generation=3, touches=2).topic("touches")
+        'shop.touches-g2'
+        """
+        if name == "touches" and self.touches:
+            name = f"{name}-g{self.touches}"
         return f"{self.namespace}.{name}" if self.namespace else name
 
     @property
     def app(self) -> str:
-        """The name before every changelog and consumer group."""
-        return self.topic("refold")
+        """The name before every changelog and consumer group, one for each generation of the state.
+
+        >>> Settings(generation=2).changelog("users")
+        'refold-g2-users-changelog'
+        """
+        return self.topic(f"refold-g{self.generation}" if self.generation else "refold")
 
     def group(self, stage: str) -> str:
         """Return the consumer group of a stage of the workers, `users` or `items`: its Faust app id."""

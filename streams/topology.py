@@ -56,10 +56,15 @@ TOPICS: tuple[Topic, ...] = (
     Topic("touches", "partition", "a batch: what the user agent says about items, with its origin"),
     Topic("slates", "user id", "what the API served, item by item"),
     Topic("dead-letters", "-", "refused bytes with topic, partition, offset and reason"),
+    Topic(
+        "control", "name", "what operators decided: generations of the state, archives of the log", "compact"
+    ),
 )
 
 TABLES: tuple[Table, ...] = (
-    Table("users", "user id", ("events", "profiles"), "history, affinities, counters, session, seen, vector"),
+    Table(
+        "users", "user id", ("events", "profiles"), "history, affinities, counters, session, seen, vector", 2
+    ),
     Table("items", "item id", ("items", "touches"), "catalogue, counters, CTR, trend, related items, vector"),
     Table("popular", "context", ("touches",), "decayed counts of the partition's items in one context"),
 )

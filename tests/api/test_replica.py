@@ -34,6 +34,7 @@ class Said(NamedTuple):
     offset: int
     key: bytes | None
     value: bytes | None
+    headers: tuple = ()
 
 
 def records(rows, first=0):
