@@ -14,7 +14,8 @@ from agents.flush import Flusher
 from agents.table import Table
 from models.popular import Popular, choose
 from streams import dead_letters
-from streams.errors import Refused
+from streams.changelog import NOBODY, NOTE, Note, decode, encode, headers
+from streams.errors import Refused, StateError
 from streams.settings import Settings
 
 SETTINGS = Settings()
@@ -45,25 +46,95 @@ class Part:
         partition = self.table.partition(0)
         partition.put("all", choose(partition.get("all"), "i", 1.0))
         self.said.append(("touches", 1, [(None, b"touch")]))
-        event = Event(Message("events", 0, offset, b"u", b"x" * size), self.acks, self.step)
+        event = Event(Message("touches", 0, offset, b"u", b"x" * size), self.acks, self.step)
         self.flusher.hold(event)
         return event
 
 
 def test_the_order_is_effects_changelog_rows_ack():
     part = Part()
-    part.fold()
+    part.fold(7)
     asyncio.run(part.flusher.flush())
     changelog = SETTINGS.changelog("popular")
     assert part.steps == [
         *("send touches", "sent touches", "acknowledge touches"),
-        *(f"send {changelog}", f"sent {changelog}", f"acknowledge {changelog}"),
+        *(f"send {changelog}", f"sent {changelog}", f"acknowledge {changelog}"),  # the claim
+        *(f"send {changelog}", f"sent {changelog}", f"sent {changelog}", f"acknowledge {changelog}"),
         *("put rows", "rows put"),
         "ack",
     ]
-    assert part.acks == [("events", 0, 0)]
-    assert part.rows.offsets == {0: 0}
-    assert part.sender.log[changelog, 0] == [(b"all", part.rows.get_row(0, b"all"))]
+    assert part.acks == [("touches", 0, 7)]
+    assert part.rows.offsets == {0: 2}
+    note = encode(Note(0, {"touches": 8}))
+    assert part.sender.log[changelog, 0] == [
+        (NOTE, encode(Note(NOBODY, {"touches": 8}))),
+        (b"all", part.rows.get_row(0, b"all")),
+        (NOTE, note),
+    ]
+    assert part.sender.headers[changelog, 0] == [(), headers(0), headers(0)]
+    assert part.rows.get_row(0, NOTE) == note
+
+
+def test_a_partition_is_claimed_once_and_again_after_it_was_given_up():
+    part = Part()
+    changelog = SETTINGS.changelog("popular")
+
+    def claims():
+        return [
+            offset
+            for offset, (record, held) in enumerate(
+                zip(part.sender.log[changelog, 0], part.sender.headers[changelog, 0], strict=True)
+            )
+            if record[0] == NOTE and not held
+        ]
+
+    for offset in range(3):
+        part.fold(offset)
+        asyncio.run(part.flusher.flush())
+    assert claims() == [0]
+    part.table.forget()
+    part.fold(3)
+    asyncio.run(part.flusher.flush())
+    assert claims() == [0, 7]
+    assert decode(part.rows.get_row(0, NOTE)) == Note(7, {"touches": 4})
+
+
+def test_a_replay_does_not_take_positions_back():
+    part = Part()
+    for offset in (5, 2):
+        part.fold(offset)
+        asyncio.run(part.flusher.flush())
+        part.table.forget()
+    assert decode(part.rows.get_row(0, NOTE)).positions == {"touches": 6}
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_a_changelog_that_somebody_else_wrote_to_stops_the_flush(claimed):
+    part = Part()
+    if claimed:
+        part.fold(0)
+        asyncio.run(part.flusher.flush())
+    before = part.rows.rows.copy(), part.rows.offsets.copy(), part.acks.copy()
+    asyncio.run(part.sender.send(SETTINGS.changelog("popular"), 0, [(b"all", b"another's")]))
+    part.table.partition(0)
+    part.fold(1)
+    with pytest.raises(StateError, match=r"popular\[0\].*another worker owns the partition"):
+        asyncio.run(part.flusher.flush())
+    assert (part.rows.rows, part.rows.offsets, part.acks) == before
+
+
+def test_a_row_whose_changelog_ends_with_a_fenced_one_is_said_again():
+    part = Part()
+    part.fold(0)
+    asyncio.run(part.flusher.flush())
+    row = part.rows.get_row(0, b"all")
+    part.rows.put_rows(0, {NOTE: encode(Note(0, {"touches": 1}, (b"all", b"never")))}, 2)
+    part.table.forget()
+    assert [partition.number for partition in part.table.dirty()] == []
+    part.table.partition(0)
+    asyncio.run(part.flusher.flush())
+    log = part.sender.log[SETTINGS.changelog("popular"), 0]
+    assert log[-2:] == [(b"all", row), (NOTE, encode(Note(3, {"touches": 1})))]
 
 
 @pytest.mark.parametrize(
@@ -90,10 +161,10 @@ def test_what_is_folded_while_a_flush_waits_belongs_to_the_next():
     part = Part()
 
     class Slow(Sender):
-        async def send(self, topic, partition, records):
+        async def send(self, topic, partition, records, headers=()):
             records = list(records)
             part.fold(1)
-            return await super().send(topic, partition, records)
+            return await super().send(topic, partition, records, headers)
 
     slow = Slow()
     part.flusher = Flusher(SETTINGS, slow, [part.table], part.say, 1.0)
@@ -102,7 +173,7 @@ def test_what_is_folded_while_a_flush_waits_belongs_to_the_next():
 
     async def main():
         await part.flusher.flush()
-        assert part.acks == [("events", 0, 0)]
+        assert part.acks == [("touches", 0, 0)]
         assert Popular.from_row(part.rows.get_row(0, b"all")).items == {"i": 1.0}
 
     asyncio.run(main())

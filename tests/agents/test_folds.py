@@ -135,7 +135,7 @@ def test_a_tombstone_becomes_an_erasure_among_the_users_events():
     assert (topic, target, key) == ("events", number, b"u")
     agent.fold_events(Message("events", number, 1, key, value, AT / 1000))
     user = table.partition(number).get("u")
-    assert user == User(marks=user.marks, ids=user.ids, erased_at=user.erased_at)
+    assert user == User(marks=user.marks, ids=user.ids, erased_at=user.erased_at, tally=[2, 0, 0])
     assert len(user.marks) == 2
     assert list(agent.take()) == []
 

@@ -21,6 +21,7 @@ from models.items import CHOICES, VALUE, WINDOWS, ItemRow, list_item
 from models.marks import source
 from models.popular import Popular, choose
 from models.users import HALF_LIFE, User
+from streams.changelog import NOTE, Note, encode, headers
 from streams.errors import SettingsError, StateError
 from streams.items import Item
 from streams.settings import Settings
@@ -220,9 +221,29 @@ def test_rows_of_another_meaning_are_wiped(settings, change, caplog):
     second.close()
 
 
+def test_rows_of_a_worker_that_was_replaced_are_void_even_after_a_restart(settings):
+    replica = opened(settings)
+    said = [
+        Said(0, NOTE, encode(Note())),
+        Said(1, b"u", User(last_at=1).row(), headers(0)),
+        Said(2, NOTE, encode(Note())),
+        Said(3, b"u", User(last_at=2).row(), headers(2)),
+        Said(4, b"u", User(last_at=3).row(), headers(0)),
+    ]
+    replica.apply("users", 0, said)
+    assert replica.user("u").last_at == 2
+    replica.close()
+    replica = opened(settings)
+    replica.apply("users", 0, [Said(5, b"u", User(last_at=4).row(), headers(0))])
+    assert replica.user("u").last_at == 2
+    replica.apply("users", 0, [Said(6, b"u", User(last_at=5).row(), headers(2))])
+    assert replica.user("u").last_at == 5
+    replica.close()
+
+
 def test_a_table_that_missed_deletions_is_wiped(tmp_path):
     rows = Rows(tmp_path / "t.db", "x")
-    rows.put(0, {b"k": b"v"}, 7)
+    rows.put(0, {b"k": b"v"}, 7, Note())
     now = int(time.time() * 1000)
     assert not rows.distrusted({0: (0, 8)}, now)
     assert "deletions" in rows.distrusted({0: (0, 8)}, now + AWAY_MS + 60_000)

@@ -149,9 +149,28 @@ def test_users_do_not_depend_on_the_order_of_one_another(said):
 def test_an_event_id_that_is_remembered_changes_nothing_and_says_nothing(said, data):
     user = fold(said)
     again = data.draw(st.sampled_from(said))
-    before = user.row()
+    before, folded = user.row(), user.tally[users.FOLDED]
     assert react(user, again, 10_000) == (None, None, [])
+    assert user.tally[users.FOLDED] == folded
+    user.tally[users.DUPLICATES] -= 1  # all that is remembered of it
     assert user.row() == before
+
+
+@given(st.lists(strategies.crowded, max_size=40))
+def test_every_event_is_either_folded_or_a_duplicate(said):
+    user = fold(said)
+    assert user.tally[users.FOLDED] + user.tally[users.DUPLICATES] == len(said)
+    assert user.tally[users.FOLDED] == len({event.event_id for event in said})
+
+
+def test_an_event_further_behind_than_the_attribution_window_counts_as_late():
+    user = fold(
+        [
+            Event(event_id=str(n), type="click", at=AT - back, user_id="u")
+            for n, back in enumerate((0, 1, users.ATTRIBUTION, users.ATTRIBUTION + 1))
+        ]
+    )
+    assert user.tally == [4, 0, 1]
 
 
 def test_an_event_id_is_remembered_for_64_more_events():
@@ -170,7 +189,7 @@ def test_an_erasure_leaves_only_marks_and_ids():
     user.marks = {1: 2, 3: 4}
     ids = bytes(user.ids)
     assert react(user, Event(event_id="x", type="erase", at=AT, user_id="u")) == (None, None, [])
-    assert user == User(marks={1: 2, 3: 4}, ids=user.ids, erased_at=AT)
+    assert user == User(marks={1: 2, 3: 4}, ids=user.ids, erased_at=AT, tally=[6, 0, 0])
     assert user.ids.startswith(ids)
     react(user, click(1))
     assert user.totals == {}  # the past does not come back
@@ -239,7 +258,10 @@ def test_weights_are_given_by_configuration():
     assert weight_of(DEFAULTS, "purchase", 99.0) == DEFAULTS["purchase"]
 
 
-@given(st.lists(st.tuples(strategies.times, st.floats(-5, 5)), min_size=1, max_size=20), strategies.times)
+@given(
+    st.lists(st.tuples(strategies.times, st.floats(-5, 5, allow_subnormal=False)), min_size=1, max_size=20),
+    strategies.times,
+)
 def test_a_decayed_sum_is_that_of_plain_arithmetic_and_always_finite(said, now):
     half_life = 30 * DAY
     total = sum(amount * growth(at, half_life) for at, amount in said)
