@@ -100,6 +100,11 @@ class UserAgent:
         yield from ((topic, target, records) for target, records in by_target.items())
         yield from ((self._settings.topic("events"), number, gone) for number, gone in erased.items())
 
+    def forget(self) -> None:
+        """Forget what was said, for a fold that tells nobody."""
+        self._said = _nothing_said()
+        self._erased = {}
+
 
 def _records(epoch: int, origin: int, told: list[Touch | Link], led_by: list[Vector]) -> Iterator[bytes]:
     record = touches.encode(epoch, origin, told, vectors.to_half(led_by))

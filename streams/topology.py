@@ -3,12 +3,14 @@
 `topology.md` explains it; a test holds the two equal, and equal to what the Faust app declares.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from streams.settings import Settings
 
 Cleanup = Literal["delete", "compact"]
+Stage = Literal["users", "items"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,9 @@ TABLES: tuple[Table, ...] = (
     Table("items", "item id", ("items", "touches"), "catalogue, counters, CTR, trend, related items, vector"),
     Table("popular", "context", ("touches",), "decayed counts of the partition's items in one context"),
 )
+
+# a worker's two processes, and the tables each keeps
+STAGES: Mapping[Stage, tuple[str, ...]] = {"users": ("users",), "items": ("items", "popular")}
 
 
 def topics(settings: Settings) -> list[Topic]:
