@@ -74,11 +74,10 @@ def worker(
     if stage is Stage.BOTH:
         from ops.supervise import worker as both
 
-        both(settings, loglevel)
-    else:
-        from agents.worker import run
+        raise typer.Exit(both(settings, loglevel))
+    from agents.worker import run
 
-        run(settings, "users" if stage is Stage.USERS else "items", weights, loglevel)
+    run(settings, "users" if stage is Stage.USERS else "items", weights, loglevel)
 
 
 @app.command()

@@ -76,7 +76,7 @@ class Process:
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            self._start = output.tell()
+            self._start = self._told = output.tell()
             try:
                 self._child = subprocess.Popen(  # noqa: S603 - the command is ours
                     list(command),
@@ -104,6 +104,17 @@ class Process:
         with self.log.open("rb") as file:
             file.seek(max(self._start, file.seek(0, os.SEEK_END) - 65_536))
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+
+    def news(self) -> list[str]:
+        """Return the lines it has logged since the last call; once it has ended, the unfinished last one too."""
+        ended = self._child.returncode is not None
+        with self.log.open("rb") as file:
+            file.seek(self._told)
+            said = file.read(1 << 20)
+        if not ended:
+            said = said[: said.rfind(b"\n") + 1]
+        self._told += len(said)
+        return said.decode(errors="replace").splitlines()
 
     def check(self) -> None:
         """Raise Unavailable with the end of its log if it has ended."""

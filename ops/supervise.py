@@ -10,17 +10,98 @@ from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
 PARTS = ("worker", "api")
-PAUSE = 1.0  # seconds before a part is started again; doubled while it keeps ending at once
-LONGEST = 30.0
+LOOK = 0.1  # seconds between two looks at the children
+PAUSE = 1.0  # seconds before a part that ended again is started again; doubled while it keeps ending
+LONGEST = 30.0  # the longest pause; a part that ran for longer is started again at once
+LAST_WORDS = "refold worker: "
 
 
-def worker(settings: Settings, loglevel: str) -> None:
-    """Run both stages until SIGTERM or Ctrl-C; when one ends, so does the other, and Unavailable says why."""
-    with Processes(settings.data / "logs" / settings.worker) as processes:
-        for stage in ("users", "items"):
-            command = [sys.executable, "-m", "ops.cli", "worker", "--stage", stage, "--loglevel", loglevel]
-            processes.start(stage, command)
-        processes.watch()
+def worker(settings: Settings, loglevel: str) -> int:
+    """Run both stages until SIGTERM or Ctrl-C; when one ends, so does the other. Return what to exit with.
+
+    What the stages log is passed on to standard error, a line under the name of its stage; the last line there
+    is the last word of the stage that ended, and its exit code is returned.
+    """
+    stages: list[Process] = []
+    ended = None
+    try:
+        with Processes(settings.data / "logs" / settings.worker) as processes:
+            for stage in ("users", "items"):
+                command = [
+                    sys.executable,
+                    "-m",
+                    "ops.cli",
+                    "worker",
+                    "--stage",
+                    stage,
+                    "--loglevel",
+                    loglevel,
+                ]
+                stages.append(processes.start(stage, command))
+            while ended is None:
+                time.sleep(LOOK)
+                _pass_on(stages)
+                ended = next((stage for stage in stages if stage.poll() is not None), None)
+    finally:
+        _pass_on(stages)
+    code = exit_code(ended.poll() or 0)
+    print(f"{LAST_WORDS}{last_word(ended, code)}", file=sys.stderr, flush=True)
+    return code
+
+
+def exit_code(code: int) -> int:
+    """Return the exit code of the parent of a child that ended unasked: never 0, signals as a shell has them.
+
+    >>> exit_code(70), exit_code(-9), exit_code(0)
+    (70, 137, 1)
+    """
+    return 128 - code if code < 0 else code or 1
+
+
+def last_word(stage: Process, code: int) -> str:
+    """Return the last word of a stage that ended, or the last line of its log."""
+    lines = stage.tail(200).splitlines()
+    said = [line.removeprefix(LAST_WORDS) for line in lines if line.startswith(LAST_WORDS)]
+    return f"{stage.name} ended with code {code}: {(said or lines or ['it said nothing'])[-1]}"
+
+
+def _pass_on(stages: list[Process]) -> None:
+    for stage in stages:
+        for line in stage.news():
+            print(f"{stage.name}: {line}", file=sys.stderr, flush=True)
+
+
+class Part:
+    """One part of `refold up`: started again when it ends, at once the first time, then after growing pauses."""
+
+    def __init__(self, name: str, processes: Processes) -> None:
+        self.name = name
+        self._processes = processes
+        self._pause = 0.0
+        self._due = 0.0
+        self._process: Process | None = None
+        self._since = 0.0
+
+    def look(self, now: float) -> None:
+        """Start it when it is due; note and say when it has ended."""
+        if self._process is None:
+            if now >= self._due:
+                command = [sys.executable, "-m", "ops.cli", self.name]
+                self._process, self._since = self._processes.start(self.name, command), now
+        elif (code := self._process.poll()) is not None:
+            pause = self.ended(now)
+            logger.error(
+                "%s ended with code %s; again in %.0f s. %s", self.name, code, pause, self._process.tail(5)
+            )
+            self._process = None
+
+    def ended(self, now: float) -> float:
+        """Return how many seconds to wait before the next start."""
+        if now - self._since > LONGEST:
+            self._pause = 0.0
+        pause, self._pause = self._pause, min(max(PAUSE, 2 * self._pause), LONGEST)
+        self._due = now + pause
+        return pause
 
 
 def supervise(settings: Settings) -> None:
@@ -28,22 +109,10 @@ def supervise(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     for name in ensure(settings):
         logger.info("created topic %s", name)
-    pauses = dict.fromkeys(PARTS, PAUSE)
     with Processes(settings.data / "logs") as processes:
-        running = {part: _start(processes, part) for part in PARTS}
-        since = dict.fromkeys(PARTS, time.monotonic())
+        parts = [Part(name, processes) for name in PARTS]
         logger.info("API on http://%s:%d; logs in %s", settings.host, settings.port, settings.data / "logs")
         while True:
-            time.sleep(0.5)
-            for part, process in running.items():
-                if (code := process.poll()) is None:
-                    continue
-                pauses[part] = PAUSE if time.monotonic() - since[part] > LONGEST else pauses[part] * 2
-                pause = min(pauses[part], LONGEST)
-                logger.error("%s ended with code %s; again in %.0f s. %s", part, code, pause, process.tail(5))
-                time.sleep(pause)
-                running[part], since[part] = _start(processes, part), time.monotonic()
-
-
-def _start(processes: Processes, part: str) -> Process:
-    return processes.start(part, [sys.executable, "-m", "ops.cli", part])
+            for part in parts:
+                part.look(time.monotonic())
+            time.sleep(LOOK)

@@ -1,0 +1,118 @@
+"""A worker's parent hands on what its stages say, last words and exit code included; `refold up` starts again."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ops import supervise
+from ops.processes import Process, Processes
+from streams.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def stages(monkeypatch, **scripts):
+    """Let the stages run these scripts instead."""
+    start = Processes.start
+
+    def instead(self, name, command):
+        assert command[1:4] == ["-m", "ops.cli", "worker"]
+        return start(self, name, [sys.executable, "-c", scripts[name]])
+
+    monkeypatch.setattr(Processes, "start", instead)
+
+
+STEADY = "import time; print('folding', flush=True); time.sleep(600)"
+BROKEN = """
+import sys, time
+time.sleep(0.5)
+print("refold worker: the disk is full", file=sys.stderr)
+print("some library's goodbye", file=sys.stderr)
+sys.exit(70)
+"""
+
+
+def test_a_stage_that_ends_gives_the_worker_its_code_and_its_last_word(monkeypatch, tmp_path, capfd):
+    stages(monkeypatch, users=STEADY, items=BROKEN)
+
+    code = supervise.worker(Settings(data=tmp_path), "INFO")
+
+    said = capfd.readouterr().err.splitlines()
+    assert code == 70
+    assert "users: folding" in said
+    assert "items: some library's goodbye" in said
+    assert said[-1] == "refold worker: items ended with code 70: the disk is full"
+    assert "the disk is full" in (tmp_path / "logs" / "worker-0" / "items.log").read_text()
+
+
+def test_a_stage_that_says_nothing_is_named_all_the_same(monkeypatch, tmp_path, capfd):
+    stages(monkeypatch, users="import os; os.kill(os.getpid(), 9)", items=STEADY)
+
+    assert supervise.worker(Settings(data=tmp_path), "INFO") == 128 + signal.SIGKILL
+    assert capfd.readouterr().err.endswith("users ended with code 137: it said nothing\n")
+
+
+def test_what_a_stage_says_while_it_stops_is_passed_on(tmp_path):
+    script = f"""
+import pathlib, sys
+sys.path.insert(0, {str(ROOT)!r})
+from ops import supervise
+from ops.processes import Processes
+from streams.settings import Settings
+stage = '''
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("stopped in order", flush=True)))
+print("folding", flush=True)
+time.sleep(600)
+'''
+start = Processes.start
+Processes.start = lambda self, name, command: start(self, name, [sys.executable, "-c", stage])
+sys.exit(supervise.worker(Settings(data=pathlib.Path({str(tmp_path)!r})), "INFO"))
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as parent:
+        said = [parent.stderr.readline(), parent.stderr.readline()]
+        parent.terminate()
+        said += parent.stderr.read().splitlines()
+        assert parent.wait(20) == 128 + signal.SIGTERM
+    assert {"users: folding\n", "items: folding\n"} == set(said[:2])
+    assert {"users: stopped in order", "items: stopped in order"} <= set(said)
+
+
+def test_news_are_whole_lines_each_told_once(tmp_path):
+    script = "import sys, time; print('one\\ntw', end='', flush=True); time.sleep(600)"
+    process = Process("talker", [sys.executable, "-c", script], tmp_path / "log")
+    process.wait_until(lambda: "tw" in process.tail())
+    assert (process.news(), process.news()) == (["one"], [])
+    process.stop()
+    assert process.news() == ["tw"]
+
+
+def test_the_first_restart_is_at_once_and_the_pauses_grow_while_it_keeps_ending():
+    part = supervise.Part("worker", processes=None)
+
+    assert [part.ended(now=10.0) for _ in range(8)] == [0, 1, 2, 4, 8, 16, 30, 30]
+    assert part.ended(now=1_000.0) == 0
+
+
+def test_a_part_that_was_killed_runs_again_while_the_other_goes_on(monkeypatch, tmp_path):
+    start = Processes.start
+    monkeypatch.setattr(
+        Processes, "start", lambda self, name, _: start(self, name, [sys.executable, "-c", STEADY])
+    )
+    with Processes(tmp_path) as processes:
+        parts = [supervise.Part(name, processes) for name in supervise.PARTS]
+
+        def pids():
+            for part in parts:
+                part.look(time.monotonic())
+            return [part._process and part._process.pid for part in parts]
+
+        worker, api = pids()
+        parts[0]._process._child.kill()
+        deadline = time.monotonic() + 10
+        while (now := pids())[0] in (worker, None):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert now[1] == api
