@@ -44,7 +44,7 @@ class Publisher:
         TimeoutError when it is silent.
         """
         assert self._producer is not None, "the publisher was not started"
-        waiting = []
+        waiting, beside = [], list(headers)
         batch = self._producer.create_batch()
         now = time.time_ns() // 1_000_000
         for key, value in records:
@@ -52,10 +52,10 @@ class Publisher:
                 len(value or b"") > MAX_BATCH
             ):  # aiokafka would take it as the first of a batch, the broker refuse it
                 raise StateError(f"a record of {len(value or b'')} bytes for {topic} exceeds {MAX_BATCH}")
-            if batch.append(timestamp=now, key=key, value=value, headers=headers) is None:
+            if batch.append(timestamp=now, key=key, value=value, headers=beside) is None:
                 waiting.append((batch.record_count(), await self._submit(batch, topic, partition)))
                 batch = self._producer.create_batch()
-                batch.append(timestamp=now, key=key, value=value, headers=headers)
+                batch.append(timestamp=now, key=key, value=value, headers=beside)
         if batch.record_count():
             waiting.append((batch.record_count(), await self._submit(batch, topic, partition)))
         last = -1

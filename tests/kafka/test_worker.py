@@ -24,6 +24,7 @@ from ops import dead_letters
 from ops.processes import Processes
 from ops.topics import admin, create
 from streams import events, items, profiles
+from streams.changelog import Reading
 from streams.errors import Refused
 from streams.events import Event
 from streams.items import Item
@@ -89,9 +90,12 @@ def clicks(count, seed):
 
 def rows(settings, table):
     """The newest row of every key, as the table's changelog tells it."""
-    found = {}
+    said = {}
     for record in records(settings, _changelog(table), quiet_ms=300):
-        found[record.partition, record.key] = record.value
+        said.setdefault(record.partition, []).append(record)
+    found = {
+        (number, key): row for number, part in said.items() for key, row in Reading().read(part).items()
+    }
     return {key: row for key, row in found.items() if row is not None}
 
 
