@@ -18,12 +18,13 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from models.users import User
+from models.users import FOLDED, User
 from ops import embedded, groceries, topics
 from ops.lag import committed
 from ops.processes import Processes, free_port, is_free
 from streams import items as catalogue
 from streams import slates
+from streams.changelog import Reading, Record
 from streams.errors import Unavailable
 from streams.partition import partition_of
 from streams.read import records
@@ -194,10 +195,11 @@ def _ready(api: httpx.Client) -> bool:
 
 def _folded(settings: Settings) -> int:
     """Return how many events the newest rows of the users' changelog account for."""
-    rows: dict[bytes, bytes] = {}
+    said: dict[int, list[Record]] = {}
     for record in records(settings, "refold-users-changelog", quiet_ms=700):
-        rows[record.key] = record.value
-    return sum(sum(User.from_row(row).totals.values()) for row in rows.values() if row)
+        said.setdefault(record.partition, []).append(record)
+    rows = [row for part in said.values() for row in Reading().read(part).values()]
+    return sum(User.from_row(row).tally[FOLDED] for row in rows if row)
 
 
 def _slates(settings: Settings) -> set[str]:
