@@ -11,10 +11,11 @@ from starlette.middleware import Middleware
 from api import problems
 from api.admission import Admission
 from api.engine import Engine
+from api.generation import Serving
 from api.ingest import Ingest
 from api.kafka_producer import KafkaProducer
 from api.keys import Keys
-from api.live import Live, Still
+from api.live import Still
 from api.metrics import Metrics
 from api.operations import EscapedPaths, Operation, routes
 from api.producer import Producer
@@ -22,6 +23,7 @@ from api.routes import events, health, items, pages, recommend, users
 from api.services import Services, wall_clock
 from api.slates import SlateLog
 from api.state import State
+from api.travel import Travel
 from models.surfaces import load
 from streams.settings import Settings
 
@@ -43,22 +45,24 @@ def create_app(
     state: State | None = None,
     producer: Producer | None = None,
     slate_producer: Producer | None = None,
+    travel: Travel | None = None,
     now: Callable[[], int] = wall_clock,
 ) -> Starlette:
-    """Return the API as an ASGI application; what is not handed in is built from the settings.
+    """Return the API as an ASGI application; what is not handed in is built from the settings, but no `travel`.
 
     Events and slates have a connection each: a burst of slates must not stand in an event's way.
     """
     metrics, keys = Metrics(), Keys(settings.api_keys)
     producer = producer or KafkaProducer(settings)
     slate_producer = slate_producer or KafkaProducer(settings)
-    live = Live(settings, now) if state is None else Still(state)
-    engine = Engine(live.state, load(settings.config), observe=metrics.stage, count=metrics.count)
+    served = Serving(settings, now) if state is None else Still(state)
+    engine = Engine(served.state, load(settings.config), observe=metrics.stage, count=metrics.count)
+    served.on_swap.append(engine.serve)
     slates = SlateLog(slate_producer, engine.slate, settings, metrics)
     services = Services(
         settings=settings,
-        tables=live.state.tables,
-        trouble=lambda: live.trouble,
+        trouble=lambda: served.trouble,
+        generation=lambda: served.generation,
         engine=engine,
         producer=producer,
         ingest=Ingest(producer, settings),
@@ -66,13 +70,14 @@ def create_app(
         metrics=metrics,
         recommending=Admission("recommend", RECOMMENDING, metrics),
         ingesting=Admission("ingest", INGESTING, metrics),
+        travel=travel,
         now=now,
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            for part in (live, producer, slate_producer, slates):
+            for part in (served, producer, slate_producer, slates, *([travel] if travel else [])):
                 await part.start()
                 stack.push_async_callback(part.stop)
             yield

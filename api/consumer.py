@@ -14,15 +14,18 @@ POLL_MS = 50
 POLL_RECORDS = 200  # parsing them takes half a millisecond
 
 
-def consumer(settings: Settings) -> AIOKafkaConsumer:
-    """Return a consumer that is told where to read; the caller starts it, and ends it by `close`."""
+def consumer(settings: Settings, wait_ms: int = POLL_MS) -> AIOKafkaConsumer:
+    """Return a consumer that is told where to read; the caller starts it, and ends it by `close`.
+
+    `wait_ms` is how long the broker may let it wait for something new.
+    """
     return AIOKafkaConsumer(
         **settings.client(),
         client_id=f"refold-{settings.api_name}",
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="none",  # the reader decides where to go on, never the client
-        fetch_max_wait_ms=POLL_MS,
+        fetch_max_wait_ms=wait_ms,
         max_partition_fetch_bytes=2 << 20,
         max_poll_records=POLL_RECORDS,
     )

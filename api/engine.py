@@ -45,7 +45,7 @@ class Unlogged(NamedTuple):
 
 
 class Engine:
-    """Answers from one state and configuration; not for several threads, requests share scratch memory.
+    """Answers from one state at a time and one configuration; not for several threads, requests share scratch memory.
 
     `clock` gives seconds for budgets and the cache; `observe` is told what each stage took, `count` what
     happened (answers and failures by rung).
@@ -56,16 +56,22 @@ class Engine:
         scorer: Scorer | None = None, observe: Observe = lambda _stage, _seconds: None,
         count: Count = lambda _name, _labels: None,
     ) -> None:  # fmt: skip
-        self.state, self.config = state, config
+        self.config = config
         self._clock, self._observe, self._count = clock, observe, count
         scorer = light() if scorer is None else scorer
         for surface in config.surfaces.values():
             scorer.mix(surface.actions)
         self._models = {"light": scorer.version}
-        self._ladder = Ladder(state, config, scorer, count)
-        self._cache = Cache()
+        self._scorer = scorer
         self._variants: dict[tuple[str | tuple[str, str], ...], Surface] = {}
         self._unlogged: OrderedDict[str, Unlogged] = OrderedDict()
+        self.serve(state)
+
+    def serve(self, state: State) -> None:
+        """Answer from this state from now on; what was answered from another one is not served again."""
+        self.state = state
+        self._ladder = Ladder(state, self.config, self._scorer, self._count)
+        self._cache = Cache()
         state.tables.on_user_change.append(self._cache.forget)
 
     def recommend(self, request: Request) -> Answer:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from api.replica import Replica
 from api.space import ItemSpace
 from api.state import State
+from api.tables import folder
 from api.trends import Trends
 from streams.settings import Settings
 
@@ -23,19 +24,25 @@ class Live:
 
     def __init__(self, settings: Settings, now: Callable[[], int]) -> None:
         self.replica = Replica(settings)
-        self._space = ItemSpace(self.replica.columns, settings.data / settings.api_name / "space")
+        self._space = ItemSpace(self.replica.columns, folder(settings) / "space")
         self._trends = Trends(self.replica.columns)
         self.replica.on_item_change.append(self._space.touch)
         self.state = State(self.replica, self._space, self._trends, self._space)
         self._now = now
-        self._failure = ""
+        self.failure = ""  # why there is nothing to follow
+        self._complete = False
         self._loading: asyncio.Task[None] | None = None
         self._running: list[asyncio.Task[None]] = []
 
     @property
     def trouble(self) -> str:
         """Why the state does not follow the log, empty while all is well."""
-        return self._failure or self.replica.trouble
+        return self.failure or self.replica.trouble
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers as well as it ever will: caught up, every item in its place, the lists computed."""
+        return self._complete and self._space.settled
 
     async def start(self) -> None:
         """Open the disk and load on in the background; raises StateError when the folder is unusable."""
@@ -59,7 +66,7 @@ class Live:
             await self.replica.start()
             await self._space.compare()
         except Exception as error:
-            self._failure = str(error) or type(error).__name__
+            self.failure = str(error) or type(error).__name__
             log.exception("the state cannot be loaded")
             raise
         self._running = [
@@ -69,7 +76,9 @@ class Live:
 
     async def _follow_trends(self) -> None:
         while True:
+            caught_up = self.replica.ready
             self._trends.show(await asyncio.to_thread(self._trends.compute, self._now()))
+            self._complete = caught_up
             await asyncio.sleep(max(TRENDS_SECONDS, SHARE * self._trends.seconds))
 
 
@@ -89,6 +98,8 @@ class Still:
     def __init__(self, state: State) -> None:
         self.state = state
         self.trouble = ""
+        self.generation = 0
+        self.on_swap: list[Callable[[State], None]] = []  # nothing ever swaps it
 
     async def start(self) -> None:
         """Begin nothing."""

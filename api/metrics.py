@@ -59,6 +59,9 @@ class Metrics:
         self.staleness = Gauge(
             "refold_replica_staleness_seconds", "Age of what the replica shows.", registry=registry
         )
+        self.generation = Gauge(
+            "refold_generation", "Number of the generation of the state that is served.", registry=registry
+        )
         self.kafka = Gauge("refold_kafka_connected", "1 when the producer takes records.", registry=registry)
         self.latency_of = lru_cache(maxsize=256)(self._latency.labels)
         self.requests_of = lru_cache(maxsize=4096)(self._requests.labels)

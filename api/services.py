@@ -24,8 +24,8 @@ class Services:
     """Everything an endpoint may ask."""
 
     settings: Settings
-    tables: Tables
     trouble: Callable[[], str]
+    generation: Callable[[], int]
     engine: Engine
     producer: Producer
     ingest: Ingest
@@ -34,3 +34,8 @@ class Services:
     recommending: Admission
     ingesting: Admission
     now: Callable[[], int] = wall_clock
+
+    @property
+    def tables(self) -> Tables:
+        """The tables answers are made of right now; ask again after every pause."""
+        return self.engine.state.tables

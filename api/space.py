@@ -58,6 +58,12 @@ class ItemSpace:
         """How many items wait for their place."""
         return int(np.count_nonzero(self._waiting))
 
+    @property
+    def settled(self) -> bool:
+        """Whether all items but the latest have their place, in a space that was fitted if any pays."""
+        begun = self._choices > 0 or not self.due(time.monotonic())
+        return begun and self.waiting < STEP and (self._fit is None or self._fit.done())
+
     def touch(self, slots: Slots) -> None:
         """Note that the rows of items have changed."""
         self._grow()

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -32,6 +33,12 @@ VERSIONS = {"users": users.VERSION, "items": items.VERSION, "popular": popular.V
 CACHED_USERS = 20_000  # decoded, about 10 KB each
 
 T = TypeVar("T", User, ItemRow, Popular)
+
+
+def folder(settings: Settings) -> Path:
+    """Return where an API process keeps its copy of a generation; the first one's lies around the others'."""
+    base = settings.data / settings.api_name
+    return base / f"g{settings.generation}" if settings.generation else base
 
 
 class LocalTables:
@@ -62,9 +69,9 @@ class LocalTables:
 
         Whatever the disk holds is answered from the first turn of the event loop, the columns fill meanwhile.
         """
-        folder = self._settings.data / self._settings.api_name
         for table in VERSIONS:
-            self._rows[table] = Rows(folder / f"{table}.db", self._identity(table))
+            path = folder(self._settings) / f"{table}.db"
+            self._rows[table] = Rows(path, self._identity(table))
         for key, _ in self._rows["popular"].scan():
             self._held_in.setdefault(key[2:].decode(), set()).add(int.from_bytes(key[:2]))
         chunk: dict[bytes, bytes | None] = {}

@@ -19,7 +19,7 @@ class Live(msgspec.Struct):
 class Health(msgspec.Struct):
     """How fresh the answers are; `trouble` is why they grow no fresher, `kafka` whether events are taken.
 
-    Without Kafka reading goes on: once `ready`, a process stays so.
+    Without Kafka reading goes on: once `ready`, a process stays so. `generation` numbers the state that answers.
     """
 
     ready: bool
@@ -28,6 +28,7 @@ class Health(msgspec.Struct):
     kafka: bool
     trouble: str
     missing: list[str]
+    generation: int
 
 
 def health(services: Services) -> Health:
@@ -37,7 +38,13 @@ def health(services: Services) -> Health:
     if not tables.ready:
         missing = [trouble or f"the replica has {tables.lag()} records of the changelogs still to read"]
     return Health(
-        tables.ready, tables.lag(), tables.staleness_ms(), services.producer.connected, trouble, missing
+        ready=tables.ready,
+        lag=tables.lag(),
+        staleness_ms=tables.staleness_ms(),
+        kafka=services.producer.connected,
+        trouble=trouble,
+        missing=missing,
+        generation=services.generation(),
     )
 
 
@@ -59,6 +66,7 @@ def operations(services: Services) -> list[Operation]:
         figures.lag.set(now.lag)
         figures.staleness.set(now.staleness_ms / 1000.0)
         figures.kafka.set(now.kafka)
+        figures.generation.set(now.generation)
         return Reply(200, figures.expose(), CONTENT_TYPE_LATEST.encode())
 
     return [
