@@ -1,6 +1,6 @@
 """A log in memory, as `streams.log.Log` reads one: for tests."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from streams.log import Record
 
@@ -16,12 +16,20 @@ class Log:
         self._ends: dict[tuple[str, int], int] = {}
 
     def append(
-        self, topic: str, partition: int, key: bytes | None, value: bytes | None, at: int = 1_700_000_000_000
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        at: int = 1_700_000_000_000,
+        headers: Sequence[tuple[str, bytes]] = (),
     ) -> int:
         """Add a record written at `at` (ms) and return its offset."""
         place = topic, partition
         offset = self._ends.get(place, 0)
-        self._records.setdefault(place, []).append(Record(topic, partition, offset, key, value, at / 1000))
+        self._records.setdefault(place, []).append(
+            Record(topic, partition, offset, key, value, at / 1000, headers)
+        )
         self._ends[place] = offset + 1
         return offset
 
@@ -31,6 +39,10 @@ class Log:
             if place[0] == topic:
                 last = {record.key: record.offset for record in records}
                 records[:] = [record for record in records if last[record.key] == record.offset]
+
+    def changelog(self, table: str, partition: int, end: int | None = None) -> Iterator[list[Record]]:
+        """Yield the records of the topic `TABLE-changelog`."""
+        return self.read(f"{table}-changelog", partition, 0, end)
 
     def spans(self, topic: str) -> dict[int, tuple[int, int]]:
         """Return the first offset and the end of each partition."""

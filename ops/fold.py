@@ -27,6 +27,12 @@ from streams.settings import Settings
 from streams.topology import STAGES, TABLES, Stage
 
 SOURCES: Mapping[str, tuple[str, ...]] = {table.name: table.sources for table in TABLES}
+VERSIONS: Mapping[str, int] = {table.name: table.version for table in TABLES}
+KINDS: Mapping[str, type[User] | type[ItemRow] | type[Popular]] = {
+    "users": User,
+    "items": ItemRow,
+    "popular": Popular,
+}
 # changed states of a table kept in memory, with as many unchanged ones; users and items take about 8 KiB each
 MOST_DIRTY = {"users": 10_000, "items": 10_000, "popular": 2_000}
 
@@ -61,7 +67,7 @@ def fingerprints(settings: Settings, weights: Mapping[str, float]) -> dict[str, 
     meant = hashlib.sha256(json.dumps(sorted(weights.items())).encode()).hexdigest()[:16]
     found: dict[str, str] = {}
     for stage, tables in STAGES.items():
-        versions = [f"{table.name}={table.version}" for table in TABLES if table.name in tables]
+        versions = [f"{table}={VERSIONS[table]}" for table in tables]
         parts = [*versions, f"dimensions={settings.dimensions}"]
         found[stage] = " ".join([*parts, f"weights={meant}"] if stage == "users" else parts)
     return found
@@ -76,6 +82,11 @@ def identity(settings: Settings, weights: Mapping[str, float]) -> dict[str, str]
         "touches": str(settings.touches),
         **fingerprints(settings, weights),
     }
+
+
+def stage_of(table: str) -> Stage:
+    """Return the stage that keeps a table."""
+    return next(stage for stage, tables in STAGES.items() if table in tables)
 
 
 def sources(stage: Stage) -> tuple[str, ...]:

@@ -97,3 +97,9 @@ def load(settings: Settings) -> Generations:
 def save(settings: Settings, generations: Generations) -> None:
     """Record generations; raises Unavailable."""
     control.write(settings, NAME, msgspec.msgpack.encode(generations))
+
+
+def of_live(settings: Settings) -> Settings:
+    """Return settings that mean the live generation: these themselves where one is set, or none is recorded."""
+    live = None if settings.generation else load(settings).live
+    return settings if live is None else live.of(settings)
