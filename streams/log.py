@@ -117,6 +117,14 @@ class Log:
             )
         yield from self._between(name, partition, max(start, begin), end, strict)
 
+    def changelog(self, table: str, partition: int, end: int | None = None) -> Iterator[list[Record]]:
+        """Yield the records of a table's changelog up to `end` (without it: the end there is now), in batches."""
+        name = self._settings.changelog(table)
+        begin, last = self._spans(name)[partition]
+        yield from self._between(
+            name, partition, begin, last if end is None else min(end, last), strict=False
+        )
+
     def _between(
         self, name: str, partition: int, start: int, end: int, strict: bool
     ) -> Iterator[list[Record]]:
