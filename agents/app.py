@@ -11,7 +11,7 @@ import faust
 from faust.streams import _CStreamIterator
 from yarl import URL
 
-from agents import store, transport
+from agents import recovery, store, transport
 from agents.consume import DeadLetters, consume
 from agents.crash import die
 from agents.flush import Flusher, Outgoing
@@ -74,7 +74,8 @@ def create_app(settings: Settings, stage: Stage, weights: Mapping[str, float]) -
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=4 << 20,
         consumer_group_instance_id=f"{settings.group(stage)}-{settings.worker}",
-        table_standby_replicas=0,
+        table_standby_replicas=1,  # rows beside a second worker's own, ready when the first one dies
+        TableManager=recovery.tables(settings),
     )
     publisher = Publisher(settings)
     dead = DeadLetters(settings)

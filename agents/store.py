@@ -1,6 +1,6 @@
 """The RocksDB store behind every Faust table, bounded, and written only in whole batches with their offset."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from faust.stores import STORES
@@ -8,7 +8,7 @@ from faust.stores.rocksdb import Store as FaustStore
 from rocksdict import WriteBatch
 
 from streams import changelog
-from streams.changelog import NOTE, Reading
+from streams.changelog import NOTE, Reading, Record
 
 SCHEME = "refold"
 
@@ -47,21 +47,17 @@ class Store(FaustStore):  # type: ignore[misc]
         offset = self._db_for_partition(partition).get(self.offset_key)
         return -1 if offset is None else int(offset)
 
-    def apply_changelog_batch(
-        self,
-        batch: Iterable[Any],
-        to_key: Callable[[Any], Any],  # noqa: ARG002 - keys and values are bytes here
-        to_value: Callable[[Any], Any],  # noqa: ARG002
-    ) -> None:
-        """Restore rows from the changelog, atomically with their offset; a fenced worker's are left out."""
-        records: dict[int, list[Any]] = {}
-        for event in batch:
-            records.setdefault(event.message.partition, []).append(event.message)
-        for partition, restored in records.items():
-            reading = Reading(changelog.decode(self.get_row(partition, NOTE)))
-            rows = reading.read(restored)
-            rows[NOTE] = changelog.encode(reading.note)
-            self.put_rows(partition, rows, restored[-1].offset)
+    def restore(self, partition: int, records: Sequence[Record]) -> None:
+        """Write what the changelog's next records say, atomically with their offset; a fenced worker's are left out."""
+        reading = Reading(changelog.decode(self.get_row(partition, NOTE)))
+        rows = reading.read(records)
+        rows[NOTE] = changelog.encode(reading.note)
+        self.put_rows(partition, rows, records[-1].offset)
+
+    def reach(self, partition: int, offset: int) -> None:
+        """Take note that the changelog holds nothing more up to an offset; compaction may have emptied its end."""
+        if self.offset(partition) < offset:
+            self.put_rows(partition, {}, offset)
 
 
 STORES.aliases[SCHEME] = "agents.store:Store"

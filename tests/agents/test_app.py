@@ -72,7 +72,7 @@ def test_it_is_set_to_lose_nothing(app, settings, stage):
     assert app.conf.topic_allow_declare is False
     assert app.conf.topic_disable_leader is True
     assert app.conf.stream_wait_empty is False
-    assert app.conf.table_standby_replicas == 0
+    assert app.conf.table_standby_replicas == 1
     assert app.conf.consumer_group_instance_id == f"{settings.group(stage)}-worker-7"
     assert str(app.conf.datadir) == str(settings.data / "worker-7" / settings.group(stage))
     assert app.conf.web_enabled is False
