@@ -1,14 +1,15 @@
 """The user agent: folds `events` and `profiles` into `users`, and tells items what concerns them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any
 
 from agents.flush import Outgoing, Record
 from agents.table import Table
 from models import marks, users, vectors
 from models.users import User
-from streams import events, profiles, touches
+from streams import archives, events, profiles, touches
 from streams.checks import MAX_ID_BYTES, OLDEST
 from streams.errors import Refused
 from streams.events import Event
@@ -30,32 +31,46 @@ def _nothing_said() -> _Said:
 
 
 class UserAgent:
-    """Folds records by partition; what it has to say waits in `take` for the next flush."""
+    """Folds records by partition; what it has to say waits in `take` for the next flush.
 
-    def __init__(self, settings: Settings, table: Table[User], weights: Mapping[str, float]) -> None:
+    One that never `speaks` folds what has been folded, and told, before.
+    """
+
+    def __init__(
+        self, settings: Settings, table: Table[User], weights: Mapping[str, float], *, speaks: bool = True
+    ) -> None:
         self._settings = settings
         self._table = table
         self._weights = weights
+        self._speaks = speaks
         self._said = _nothing_said()
         self._erased: dict[int, list[Record]] = {}
 
     def fold_events(self, message: Any) -> None:
         """Fold a batch of events; raises Refused, having changed nothing, when any of them breaks the contract."""
         number, partitions = message.partition, self._settings.partitions
-        batch = events.decode(message.value, int(message.timestamp * 1000))
+        now, first = int(message.timestamp * 1000), origin_of(message.offset, 0)
+        origins: Iterable[int] = count(first)
+        try:
+            batch = events.decode(message.value, now)
+        except Refused:
+            if not archives.erased(message):
+                raise
+            left = events.decode_left(message.value, now)
+            batch, origins = [event for _, event in left], [first + index for index, _ in left]
         keys = [event.user for event in batch]
         for key in keys:
             if partition_of(key, partitions) != number:
                 raise Refused(f"user {key!r} does not belong to partition {number} of {partitions}")
         partition = self._table.partition(number)
         source = marks.source(EVENTS, self._settings.epoch, number)
-        weights, dimensions = self._weights, self._settings.dimensions
+        weights, dimensions, speaks = self._weights, self._settings.dimensions, self._speaks
         said, dirty, get = self._said[number], partition.dirty, partition.get
-        for origin, (key, event) in enumerate(zip(keys, batch, strict=True), origin_of(message.offset, 0)):
+        for key, event, origin in zip(keys, batch, origins, strict=False):
             user = get(key)
             if not marks.advance(user.marks, source, origin):
                 continue
-            touch, led_by, links = users.react(user, event, origin, weights, dimensions)
+            touch, led_by, links = users.react(user, event, origin, weights, dimensions, speaks=speaks)
             dirty[key] = user
             if touch is None:
                 continue
@@ -78,7 +93,7 @@ class UserAgent:
             return
         user.profile = None if profile is None else profile.attributes
         partition.put(key, user)
-        if profile is None:
+        if profile is None and self._speaks:
             erase = Event(
                 event_id=f"erase-{self._settings.epoch}-{message.partition}-{message.offset}",
                 type=users.ERASE,
@@ -99,11 +114,6 @@ class UserAgent:
                     by_target.setdefault(target, []).append((None, record))
         yield from ((topic, target, records) for target, records in by_target.items())
         yield from ((self._settings.topic("events"), number, gone) for number, gone in erased.items())
-
-    def forget(self) -> None:
-        """Forget what was said, for a fold that tells nobody."""
-        self._said = _nothing_said()
-        self._erased = {}
 
 
 def _records(epoch: int, origin: int, told: list[Touch | Link], led_by: list[Vector]) -> Iterator[bytes]:

@@ -114,11 +114,20 @@ Said = tuple[Touch | None, Vector | None, list[Link]]
 NOTHING: Said = (None, None, [])
 
 
-def react(user: User, event: Event, origin: int, weights: Mapping[str, float], dimensions: int) -> Said:
+def react(
+    user: User,
+    event: Event,
+    origin: int,
+    weights: Mapping[str, float],
+    dimensions: int,
+    *,
+    speaks: bool = True,
+) -> Said:
     """Fold an event into its user and return what it says: a touch, the vector that led to it, and links.
 
     `origin` numbers the event within its partition (`streams.touches.origin_of`); `weights` give each action's
-    weight. A known event id changes nothing and says nothing.
+    weight. A known event id changes nothing but the tally and says nothing; nor does a fold that never `speaks`,
+    where what it would say was said before.
     """
     event_id = rings.digest(event.event_id, 8)
     tally = user.tally
@@ -138,12 +147,19 @@ def react(user: User, event: Event, origin: int, weights: Mapping[str, float], d
     if item is None:
         return NOTHING
     weight = actions.weight_of(weights, kind, event.value)
+    said = _say(user, event, item, origin, weight, grown) if speaks else NOTHING
+    if weight or kind != actions.IMPRESSION:
+        _remember(user, event, item, weight, grown, dimensions)
+    return said
+
+
+def _say(user: User, event: Event, item: str, origin: int, weight: float, grown: float) -> Said:
     chosen = weight > 0
     touch = Touch(
         origin,
         item,
-        kind,
-        at,
+        event.type,
+        event.at,
         weight,
         -1 if event.position is None else event.position,
         event.surface or "",
@@ -160,8 +176,6 @@ def react(user: User, event: Event, origin: int, weights: Mapping[str, float], d
             if other != item:
                 links.append(Link(origin, other, item, rank))
             rank *= RANK
-    if weight or kind != actions.IMPRESSION:
-        _remember(user, event, item, weight, grown, dimensions)
     return touch, led_by, links
 
 

@@ -155,7 +155,7 @@ def fold(
 
 
 class Shell:
-    """A stage's agent over rows at rest, without Faust; what it says to other topics goes nowhere.
+    """A stage's agent over rows at rest, without Faust; one that `speaks` leaves what it says in `users.take`.
 
     `folds` gives by source the function that folds a record.
     """
@@ -167,27 +167,26 @@ class Shell:
         partition: int,
         rows: Mapping[str, Rows],
         weights: Mapping[str, float],
+        *,
+        speaks: bool = False,
     ) -> None:
         self._partition = partition
         self.folds: dict[str, Fold]
         self._tables: list[Table[Any]]
         if stage == "users":
             users = Table("users", rows["users"], User, User.from_row, cached=0)
-            self.users = UserAgent(settings, users, weights)
+            self.users = UserAgent(settings, users, weights, speaks=speaks)
             self.folds = {"events": self.users.fold_events, "profiles": self.users.fold_profiles}
             self._tables = [users]
-            self._forget: Callable[[], None] = self.users.forget
         else:
             items = Table("items", rows["items"], ItemRow, ItemRow.from_row, cached=0)
             popular = Table("popular", rows["popular"], Popular, Popular.from_row, cached=0)
             agent = ItemAgent(settings, items, popular)
             self.folds = {"items": agent.fold_catalogue, "touches": agent.fold_touches}
             self._tables = [items, popular]
-            self._forget = lambda: None
 
     def write(self, reached: Mapping[str, int], most: Mapping[str, int] | None = None) -> None:
         """Write the tables whose changed states are more than `most`, all without it, with the positions reached."""
-        self._forget()
         for table in self._tables:
             partition = table.partition(self._partition)
             if most is None or len(partition.dirty) > most[table.name]:

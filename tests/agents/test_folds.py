@@ -268,3 +268,20 @@ def test_no_bytes_end_a_process():
                 fold(Message("t", draw.randrange(2), 0, b"u", bytes(data), AT / 1000))
             except Refused as refused:
                 assert str(refused)  # noqa: PT017 - a refusal is one of two good answers
+
+
+def test_a_fold_that_does_not_speak_leaves_the_same_rows_and_says_nothing():
+    spoken, silent = (
+        (UserAgent(SETTINGS, made, DEFAULTS, speaks=speaks), made)
+        for speaks in (True, False)
+        for made in [Table("users", Rows(), User, User.from_row)]
+    )
+    for agent, _ in (spoken, silent):
+        for n in range(6):
+            agent.fold_events(record(click(n, item=f"i{n % 4}"), offset=n))
+        number = partition_of("u", 2)
+        agent.fold_profiles(Message("profiles", number, 0, b"u", None))
+    (one,), (other,) = (made.dirty() for _, made in (spoken, silent))
+    assert one.freeze() == other.freeze()
+    assert list(silent[0].take()) == []
+    assert list(spoken[0].take())
