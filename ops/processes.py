@@ -19,14 +19,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import NoReturn, Self
+from typing import IO, NoReturn, Self
 
 from streams.errors import Unavailable
 
 POLL = 0.05  # seconds between two looks at a child
+HEARD = 1_000  # of the lines that passed through us, so many are remembered
 _PR_SET_PDEATHSIG = 1
 
 
@@ -59,6 +61,7 @@ class Process:
 
     Start it from a thread that lives as long as it shall: the kernel ties its life to that thread. With
     `outlive` it is tied to nothing, and `detach` lets it run on; it inherits the file descriptors `keep`.
+    With `hear` each line it says passes through us, so that its last words are known even when the disk is full.
     Raises Unavailable when the program cannot be started.
     """
 
@@ -71,12 +74,17 @@ class Process:
         env: Mapping[str, str] | None = None,
         outlive: bool = False,
         keep: Sequence[int] = (),
+        hear: Callable[[str], None] | None = None,
     ) -> None:
         self.name = name
         self.log = log
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            self._start = self._told = output.tell()
+        with contextlib.ExitStack() as stack:
+            output: int | IO[bytes] = subprocess.PIPE
+            with contextlib.suppress(OSError) if hear else contextlib.nullcontext():
+                log.parent.mkdir(parents=True, exist_ok=True)
+            if hear is None:
+                output = stack.enter_context(log.open("ab"))
+                self._start = output.tell()
             try:
                 self._child = subprocess.Popen(  # noqa: S603 - the command is ours
                     list(command),
@@ -92,6 +100,11 @@ class Process:
             except OSError as error:
                 raise Unavailable(f"{name} cannot be started, {command[0]!r}: {error.strerror}") from error
         self.pid = self._child.pid
+        self._heard: deque[str] = deque(maxlen=HEARD)
+        self._listener: threading.Thread | None = None
+        if hear is not None:
+            self._listener = threading.Thread(target=self._listen, args=(hear,), daemon=True)
+            self._listener.start()
 
     def poll(self) -> int | None:
         """Return the exit code, or None while it runs; its children end with it."""
@@ -101,20 +114,16 @@ class Process:
 
     def tail(self, lines: int = 20) -> str:
         """Return the last lines it has logged since it was started."""
+        if self._listener is not None:
+            return "\n".join(list(self._heard)[-lines:])
         with self.log.open("rb") as file:
             file.seek(max(self._start, file.seek(0, os.SEEK_END) - 65_536))
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
 
-    def news(self) -> list[str]:
-        """Return the lines it has logged since the last call; once it has ended, the unfinished last one too."""
-        ended = self._child.returncode is not None
-        with self.log.open("rb") as file:
-            file.seek(self._told)
-            said = file.read(1 << 20)
-        if not ended:
-            said = said[: said.rfind(b"\n") + 1]
-        self._told += len(said)
-        return said.decode(errors="replace").splitlines()
+    def drain(self, seconds: float = 5) -> None:
+        """Wait until what an ended child said through the pipe has been heard."""
+        if self._listener is not None:
+            self._listener.join(seconds)
 
     def check(self) -> None:
         """Raise Unavailable with the end of its log if it has ended."""
@@ -146,6 +155,17 @@ class Process:
     def detach(self) -> None:
         """Let it run on when we end; it is no more our business."""
         self._child.returncode = 0  # else Popen warns of a child left running, which is what is wanted
+
+    def _listen(self, hear: Callable[[str], None]) -> None:
+        with self._child.stdout as pipe:  # type: ignore[union-attr]
+            for line in pipe:
+                said = line.decode(errors="replace").rstrip("\n")
+                self._heard.append(said)
+                # a full disk must not cost the words that tell of it
+                with contextlib.suppress(OSError), self.log.open("ab") as log:
+                    log.write(line)
+                with contextlib.suppress(OSError):
+                    hear(said)
 
     def _signal(self, number: signal.Signals) -> None:
         # A dead group: Linux raises the first, macOS the second.
@@ -187,9 +207,10 @@ class Processes:
         ready: Callable[[], bool] | None = None,
         seconds: float = 30,
         env: Mapping[str, str] | None = None,
+        hear: Callable[[str], None] | None = None,
     ) -> Process:
         """Start a child that logs to `<logs>/<name>.log`, and wait until it is ready. Raises Unavailable."""
-        process = Process(name, command, self.logs / f"{name}.log", env=env)
+        process = Process(name, command, self.logs / f"{name}.log", env=env, hear=hear)
         self._stack.callback(process.stop, self.grace)
         self._running.append(process)
         if ready is not None:

@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from functools import partial
 
 from ops.processes import Process, Processes
 from ops.topics import ensure
@@ -22,28 +23,15 @@ def worker(settings: Settings, loglevel: str) -> int:
     What the stages log is passed on to standard error, a line under the name of its stage; the last line there
     is the last word of the stage that ended, and its exit code is returned.
     """
-    stages: list[Process] = []
-    ended = None
-    try:
-        with Processes(settings.data / "logs" / settings.worker) as processes:
-            for stage in ("users", "items"):
-                command = [
-                    sys.executable,
-                    "-m",
-                    "ops.cli",
-                    "worker",
-                    "--stage",
-                    stage,
-                    "--loglevel",
-                    loglevel,
-                ]
-                stages.append(processes.start(stage, command))
-            while ended is None:
-                time.sleep(LOOK)
-                _pass_on(stages)
-                ended = next((stage for stage in stages if stage.poll() is not None), None)
-    finally:
-        _pass_on(stages)
+    with Processes(settings.data / "logs" / settings.worker) as processes:
+        stages = []
+        for name in ("users", "items"):
+            command = [sys.executable, "-m", "ops.cli", "worker", "--stage", name, "--loglevel", loglevel]
+            stages.append(processes.start(name, command, hear=partial(_pass_on, name)))
+        while (ended := next((stage for stage in stages if stage.poll() is not None), None)) is None:
+            time.sleep(LOOK)
+    for stage in stages:
+        stage.drain()
     code = exit_code(ended.poll() or 0)
     print(f"{LAST_WORDS}{last_word(ended, code)}", file=sys.stderr, flush=True)
     return code
@@ -60,15 +48,13 @@ def exit_code(code: int) -> int:
 
 def last_word(stage: Process, code: int) -> str:
     """Return the last word of a stage that ended, or the last line of its log."""
-    lines = stage.tail(200).splitlines()
+    lines = stage.tail().splitlines()
     said = [line.removeprefix(LAST_WORDS) for line in lines if line.startswith(LAST_WORDS)]
     return f"{stage.name} ended with code {code}: {(said or lines or ['it said nothing'])[-1]}"
 
 
-def _pass_on(stages: list[Process]) -> None:
-    for stage in stages:
-        for line in stage.news():
-            print(f"{stage.name}: {line}", file=sys.stderr, flush=True)
+def _pass_on(stage: str, line: str) -> None:
+    print(f"{stage}: {line}", file=sys.stderr, flush=True)
 
 
 class Part:
@@ -87,8 +73,10 @@ class Part:
         if self._process is None:
             if now >= self._due:
                 command = [sys.executable, "-m", "ops.cli", self.name]
-                self._process, self._since = self._processes.start(self.name, command), now
+                self._process = self._processes.start(self.name, command, hear=_keep)
+                self._since = now
         elif (code := self._process.poll()) is not None:
+            self._process.drain()
             pause = self.ended(now)
             logger.error(
                 "%s ended with code %s; again in %.0f s. %s", self.name, code, pause, self._process.tail(5)
@@ -102,6 +90,10 @@ class Part:
         pause, self._pause = self._pause, min(max(PAUSE, 2 * self._pause), LONGEST)
         self._due = now + pause
         return pause
+
+
+def _keep(_: str) -> None:
+    """Leave a line where the process keeps it: in its log and among its last ones."""
 
 
 def supervise(settings: Settings) -> None:

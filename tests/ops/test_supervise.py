@@ -17,9 +17,9 @@ def stages(monkeypatch, **scripts):
     """Let the stages run these scripts instead."""
     start = Processes.start
 
-    def instead(self, name, command):
+    def instead(self, name, command, hear):
         assert command[1:4] == ["-m", "ops.cli", "worker"]
-        return start(self, name, [sys.executable, "-c", scripts[name]])
+        return start(self, name, [sys.executable, "-c", scripts[name]], hear=hear)
 
     monkeypatch.setattr(Processes, "start", instead)
 
@@ -68,7 +68,7 @@ print("folding", flush=True)
 time.sleep(600)
 '''
 start = Processes.start
-Processes.start = lambda self, name, command: start(self, name, [sys.executable, "-c", stage])
+Processes.start = lambda self, name, _, hear: start(self, name, [sys.executable, "-c", stage], hear=hear)
 sys.exit(supervise.worker(Settings(data=pathlib.Path({str(tmp_path)!r})), "INFO"))
 """
     with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as parent:
@@ -80,13 +80,18 @@ sys.exit(supervise.worker(Settings(data=pathlib.Path({str(tmp_path)!r})), "INFO"
     assert {"users: stopped in order", "items: stopped in order"} <= set(said)
 
 
-def test_news_are_whole_lines_each_told_once(tmp_path):
-    script = "import sys, time; print('one\\ntw', end='', flush=True); time.sleep(600)"
-    process = Process("talker", [sys.executable, "-c", script], tmp_path / "log")
-    process.wait_until(lambda: "tw" in process.tail())
-    assert (process.news(), process.news()) == (["one"], [])
-    process.stop()
-    assert process.news() == ["tw"]
+def test_last_words_are_heard_when_the_disk_is_full(tmp_path):
+    (tmp_path / "log").symlink_to("/dev/full")
+    heard = []
+
+    script = "print('the disk is full')"
+    process = Process("stage", [sys.executable, "-c", script], tmp_path / "log", hear=heard.append)
+    while process.poll() is None:
+        time.sleep(0.01)
+    process.drain()
+
+    assert heard == ["the disk is full"]
+    assert process.tail() == "the disk is full"
 
 
 def test_the_first_restart_is_at_once_and_the_pauses_grow_while_it_keeps_ending():
@@ -98,9 +103,8 @@ def test_the_first_restart_is_at_once_and_the_pauses_grow_while_it_keeps_ending(
 
 def test_a_part_that_was_killed_runs_again_while_the_other_goes_on(monkeypatch, tmp_path):
     start = Processes.start
-    monkeypatch.setattr(
-        Processes, "start", lambda self, name, _: start(self, name, [sys.executable, "-c", STEADY])
-    )
+    steady = [sys.executable, "-c", STEADY]
+    monkeypatch.setattr(Processes, "start", lambda self, name, _, hear: start(self, name, steady, hear=hear))
     with Processes(tmp_path) as processes:
         parts = [supervise.Part(name, processes) for name in supervise.PARTS]
 
