@@ -9,6 +9,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A request for a list; `user_id` is empty for someone anonymous, whose `session` events come along.
 
     `at` is the time of the request in ms; `categories` keeps only items of one of them; `exclude` holds item ids.
+    `request_id` names the answer and draws what is explored; one is made when it is empty.
     """
 
     at: int
@@ -20,6 +21,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     context: dict[str, str] = {}
     exclude: tuple[str, ...] = ()
     explain: bool = False
+    request_id: str = ""
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,7 +42,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A ranked list: who asked, which rung of the ladder served it and why, and what produced it.
 
     `state` tells how fresh the replica is: `lag` in records, `user_offset` of the last event folded into the
-    user's row. `stages` gives milliseconds per stage when explained.
+    user's row. `stages` gives milliseconds per stage when explained. An answer from a state of the past says with
+    `as_of` (ms) of when, and with `positions` up to which offsets each topic's partitions were folded.
     """
 
     request_id: str
@@ -54,3 +57,5 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: dict[str, int] = {}
     counts: dict[str, int] = {}
     stages: dict[str, float] = {}
+    as_of: int = 0
+    positions: dict[str, dict[int, int]] = {}

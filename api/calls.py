@@ -4,8 +4,10 @@ import asyncio
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.types import Receive, Scope
+from starlette.types import Receive
+from starlette.types import Scope as AsgiScope
 
+from api.keys import Keys, Scope
 from api.problems import Problem
 from api.query import Q, parse, unquote
 from streams.checks import check_ids
@@ -22,11 +24,12 @@ T = TypeVar("T")
 class Call:
     """One request: its path parameters, query and body."""
 
-    __slots__ = ("_receive", "key_id", "packed", "scope")
+    __slots__ = ("_keys", "_receive", "key_id", "packed", "scope")
 
-    def __init__(self, scope: Scope, receive: Receive, key_id: str) -> None:
+    def __init__(self, scope: AsgiScope, receive: Receive, key_id: str, keys: Keys) -> None:
         self.scope = scope
         self.key_id = key_id
+        self._keys = keys
         self.packed = False  # whether the body is MessagePack; known once it is read
         self._receive = receive
 
@@ -40,6 +43,10 @@ class Call:
             if len(value) > 256:
                 raise Refused(f"id {value[:32]!r}... is over 256 bytes")
         return value
+
+    def require(self, scope: Scope) -> None:
+        """Raise Problem 403 unless the key reaches a further scope, which only some parameters need."""
+        self._keys.admit(self.scope["headers"], scope)
 
     def query(self, kind: type[Q]) -> Q:
         """Return the parameters of the query string."""

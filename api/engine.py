@@ -95,12 +95,12 @@ class Engine:
     def similar(
         self, item_id: str, n: int = 20, *, at: int, categories: tuple[str, ...] = (),
         context: dict[str, str] | None = None, exclude: tuple[str, ...] = (), surface: str = "item",
-        explain: bool = False,
+        explain: bool = False, request_id: str = "",
     ) -> Answer:  # fmt: skip
         """Return what goes with an item: the list of someone who chose just this one."""
         request = Request(
             at=at, n=n, surface=surface, categories=categories, context=context or {},
-            exclude=(*exclude, item_id), explain=explain,
+            exclude=(*exclude, item_id), explain=explain, request_id=request_id,
         )  # fmt: skip
         if item_id not in self.state.columns.slot_of:
             return self._said(request, Outcome("empty", f"item {item_id!r} is not known"), str(uuid7()), {})
@@ -108,11 +108,13 @@ class Engine:
 
     def popular(
         self, n: int = 20, surface: str = "home", category: str = "", context: dict[str, str] | None = None,
-        *, at: int,
+        *, at: int, request_id: str = "",
     ) -> Answer:  # fmt: skip
         """Return what is popular on a surface, in a category or in a context, for nobody in particular."""
         categories = (category,) if category else ()
-        request = Request(at=at, n=n, surface=surface, categories=categories, context=context or {})
+        request = Request(
+            at=at, n=n, surface=surface, categories=categories, context=context or {}, request_id=request_id
+        )
         return self._answer(request, {}, user=User(), rungs=UNKNOWN)
 
     def slate(self, served: Answer | Hit) -> Slate:
@@ -139,7 +141,7 @@ class Engine:
     ) -> Answer:  # fmt: skip
         surface = self._surface(request.surface, arms)
         watch = Stopwatch(self._clock, surface.budget_ms / 1000.0)
-        request_id = str(uuid7())
+        request_id = request.request_id or str(uuid7())
         outcome = self._ladder.serve(request, surface, seed=request_id, watch=watch, user=user, rungs=rungs)
         if outcome.failed and keep and (entry := self._entry(request, stale=True)) is not None:
             return self._again(entry, request, outcome.reason)

@@ -64,7 +64,7 @@ class Endpoint:
         key_id = OPEN_ID
         try:
             key_id = self._keys.admit(scope["headers"], self._scope)
-            call = Call(scope, receive, key_id)
+            call = Call(scope, receive, key_id, self._keys)
             if self._bare and scope["query_string"]:
                 call.query(NoParameters)
             reply = await self._handler(call)

@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 from api.app import create_app
 from api.keys import Keys, loopback
 from api.protocol import BoundedProtocol
+from api.travel import Travel
 from streams.errors import SettingsError
 from streams.settings import Settings
 
@@ -62,9 +63,9 @@ class Seldom(logging.Filter):
         return True
 
 
-def serve(settings: Settings) -> None:
-    """Answer requests until SIGTERM or Ctrl-C; raises SettingsError."""
+def serve(settings: Settings, travel: Travel | None = None) -> None:
+    """Answer requests until SIGTERM or Ctrl-C, about the past by `travel`; raises SettingsError."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for told in logging.getLogger().handlers:
         told.addFilter(Seldom())
-    uvicorn.Server(config(settings)).run()
+    uvicorn.Server(config(settings, create_app(settings, travel=travel))).run()

@@ -11,6 +11,7 @@ from api.metrics import Metrics
 from api.producer import Producer
 from api.slates import SlateLog
 from api.state import Tables
+from api.travel import Travel
 from streams.settings import Settings
 
 
@@ -33,6 +34,7 @@ class Services:
     metrics: Metrics
     recommending: Admission
     ingesting: Admission
+    travel: Travel | None
     now: Callable[[], int] = wall_clock
 
     @property

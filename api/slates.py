@@ -12,6 +12,8 @@ from collections.abc import Callable
 from itertools import groupby
 from time import perf_counter
 
+import msgspec
+
 from api.answers import Answer
 from api.engine import Hit
 from api.metrics import Metrics
@@ -20,7 +22,7 @@ from streams import slates
 from streams.errors import Unavailable
 from streams.partition import partition_of
 from streams.settings import Settings
-from streams.slates import Slate
+from streams.slates import Asked, Slate
 
 log = logging.getLogger("refold.api")
 QUEUE = 20_000
@@ -45,14 +47,14 @@ class SlateLog:
         self._slate_of = slate_of
         self._settings = settings
         self._metrics = metrics
-        self._queue: deque[Answer | Hit] = deque()
+        self._queue: deque[tuple[Answer | Hit, Asked | None]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
-    def put(self, answer: Answer | Hit) -> None:
-        """Take an answer that was served."""
+    def put(self, answer: Answer | Hit, asked: Asked | None = None) -> None:
+        """Take an answer that was served, with what it answers; what is served again needs not say it."""
         if len(self._queue) < QUEUE:
-            self._queue.append(answer)
+            self._queue.append((answer, asked))
         else:
             self._metrics.slates_dropped.inc()
 
@@ -80,7 +82,10 @@ class SlateLog:
         ends = perf_counter() + TURN_SECONDS
         while self._queue and len(records) < CHUNK and perf_counter() < ends:
             try:
-                records.append(self._record(self._slate_of(self._queue.popleft())))
+                answer, asked = self._queue.popleft()
+                slate = self._slate_of(answer)
+                slate = slate if asked is None else msgspec.structs.replace(slate, asked=asked)
+                records.append(self._record(slate))
             except Exception:
                 log.exception("a slate could not be written down")
                 self._metrics.slates_dropped.inc()

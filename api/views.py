@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from models.decay import current
 from models.items import CHOICES, IMPRESSIONS, VALUE, WINDOWS, ItemRow, ctr, sliding
@@ -41,7 +42,10 @@ class SessionView(msgspec.Struct):
 
 
 class UserView(msgspec.Struct):
-    """What is known of a user; `affinity` and `counts` are decayed to `at`, `history` runs newest first."""
+    """What is known of a user; `affinity` and `counts` are decayed to `at`, `history` runs newest first.
+
+    `as_of` and `positions` are there in an answer from a state of the past, as in Answer.
+    """
 
     user_id: str
     at: int
@@ -55,6 +59,8 @@ class UserView(msgspec.Struct):
     history: list[Acted]
     profile: dict[str, str | float | bool] | None
     offsets: list[Reflected]
+    as_of: int | UnsetType = UNSET
+    positions: dict[str, dict[int, int]] | UnsetType = UNSET
 
 
 class Window(msgspec.Struct):
@@ -74,7 +80,7 @@ class Related(msgspec.Struct):
 
 
 class ItemView(msgspec.Struct):
-    """What is known of an item.
+    """What is known of an item; `as_of` and `positions` as in UserView.
 
     `ctr` is corrected for position and drawn to the average while little is known. `trend` compares the
     choices of the last day with the daily mean of the week, in logarithms: above 0 is rising.
@@ -94,6 +100,8 @@ class ItemView(msgspec.Struct):
     surfaces: dict[str, dict[str, int]]
     related: list[Related]
     offsets: list[Reflected]
+    as_of: int | UnsetType = UNSET
+    positions: dict[str, dict[int, int]] | UnsetType = UNSET
 
 
 def user_view(user_id: str, user: User, now: int) -> UserView:

@@ -1,5 +1,7 @@
 """Slates: what the API served, logged after the answer; the unit of truth for learning and experiments."""
 
+from typing import Literal
+
 import msgspec
 
 from streams.errors import Refused
@@ -18,8 +20,25 @@ class Shown(msgspec.Struct, frozen=True, array_like=True):
     features: tuple[float, ...] = ()
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a slate was the answer to: `operation` as the API names it, `beside` the item of `similar`.
+
+    A session that came with an anonymous request is not kept.
+    """
+
+    operation: Literal["recommend", "recommendAnonymous", "similar", "popular"] = "recommend"
+    n: int
+    categories: tuple[str, ...] = ()
+    context: dict[str, str] = {}
+    exclude: tuple[str, ...] = ()
+    beside: str = ""
+
+
 class Slate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One answer; `same_as` names an earlier slate that was served again from the cache (then `items` is empty)."""
+    """One answer; `same_as` names an earlier slate that was served again from the cache (then `items` is empty).
+
+    `asked` is missing in slates from before it was written down.
+    """
 
     v: int = VERSION
     request_id: str
@@ -30,6 +49,7 @@ class Slate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     arms: dict[str, str] = {}
     models: dict[str, str] = {}
     same_as: str = ""
+    asked: Asked | None = None
     features: tuple[str, ...] = ()
     items: tuple[Shown, ...] = ()
 

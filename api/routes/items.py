@@ -9,7 +9,9 @@ from api.operations import Operation
 from api.problems import Problem
 from api.replies import Reply, as_json
 from api.routes.batches import RefusedOne, sort_out
+from api.routes.past import AsOfQuery, travelled
 from api.services import Services
+from api.travel import OfItem
 from api.views import ItemView, item_view
 from streams.checks import Id, check_ids
 from streams.items import Item, check
@@ -71,6 +73,8 @@ def operations(services: Services) -> list[Operation]:
 
     async def get(call: Call) -> Reply:
         item_id = call.id("item_id")
+        if as_of := call.query(AsOfQuery).as_of:
+            return await travelled(call, services, as_of, lambda _: OfItem(item_id))
         row = services.tables.item(item_id)
         if row is None:
             raise Problem(404, "not-found", f"item {item_id!r} is not known to this replica")
@@ -84,9 +88,10 @@ def operations(services: Services) -> list[Operation]:
             name="getItem",
             scope="read",
             handler=get,
+            query=AsOfQuery,
             answers={200: ItemView},
-            problems=(404, 422),
-            summary="See what is known of an item, and the offsets it reflects.",
+            problems=(404, 422, 503),
+            summary="See what is known of an item, now or then, and the offsets it reflects.",
         ),
         Operation(
             method="PUT",

@@ -1,6 +1,6 @@
 """Ranked lists: for someone known, for someone anonymous, beside an item, and for nobody in particular."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -10,10 +10,13 @@ from api.calls import SINGLE, Call
 from api.operations import Operation
 from api.replies import JSON, Reply, as_json
 from api.routes.events import EventIn, complete
+from api.routes.past import AsOf, travelled
 from api.services import Services
+from api.travel import OfList
 from streams.checks import Id, Name, Text
 from streams.errors import Refused
 from streams.events import Event
+from streams.slates import Asked
 
 Count = Annotated[int, Meta(ge=1, le=200, description="length of the list")]
 SurfaceName = Annotated[Name, Meta(description="a surface of the configuration")]
@@ -30,8 +33,8 @@ Session = Annotated[
 SESSION_ID = "anonymous"
 
 
-class RecommendQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the list shall be."""
+class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How any list may be."""
 
     n: Count = 20
     surface: SurfaceName = "home"
@@ -41,7 +44,13 @@ class RecommendQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     explain: Explain = False
 
 
-class SimilarQuery(RecommendQuery, frozen=True, forbid_unknown_fields=True):
+class RecommendQuery(ListQuery, frozen=True, forbid_unknown_fields=True):
+    """How the list shall be, and of when."""
+
+    as_of: AsOf = ""
+
+
+class SimilarQuery(ListQuery, frozen=True, forbid_unknown_fields=True):
     """How the list beside an item shall be."""
 
     surface: SurfaceName = "item"
@@ -77,8 +86,8 @@ def operations(services: Services) -> list[Operation]:
         if surface not in known:
             raise Refused(f"surface {surface!r} is not configured; there are {', '.join(sorted(known))}")
 
-    def served(answer: Answer) -> Reply:
-        slates.put(answer)
+    def served(answer: Answer, asked: Asked) -> Reply:
+        slates.put(answer, asked)
         return as_json(answer)
 
     async def recommend(call: Call) -> Reply:
@@ -93,13 +102,22 @@ def operations(services: Services) -> list[Operation]:
             exclude=query.exclude,
             explain=query.explain,
         )
+        if query.as_of:
+            check(query.surface)
+            return await travelled(
+                call,
+                services,
+                query.as_of,
+                lambda at: OfList(msgspec.structs.replace(request, at=at)),
+                request.user_id,
+            )
         hit = engine.cached(request)
         if hit is not None:
             slates.put(hit)
             return Reply(200, hit.body, JSON)
         check(query.surface)
         with gate.enter(call.scope):
-            return served(engine.recommend(request))
+            return served(engine.recommend(request), _asked(request))
 
     async def anonymous(call: Call) -> Reply:
         asked, at = await call.read(Anonymous, SINGLE), now()
@@ -115,14 +133,14 @@ def operations(services: Services) -> list[Operation]:
                 exclude=asked.exclude,
                 explain=asked.explain,
             )
-            return served(engine.recommend(request))
+            return served(engine.recommend(request), _asked(request, "recommendAnonymous"))
 
     async def similar(call: Call) -> Reply:
-        query = call.query(SimilarQuery)
+        query, item_id = call.query(SimilarQuery), call.id("item_id")
         check(query.surface)
         with gate.enter(call.scope):
             answer = engine.similar(
-                call.id("item_id"),
+                item_id,
                 query.n,
                 at=now(),
                 categories=query.category,
@@ -131,13 +149,24 @@ def operations(services: Services) -> list[Operation]:
                 surface=query.surface,
                 explain=query.explain,
             )
-            return served(answer)
+            asked = Asked(
+                operation="similar",
+                n=query.n,
+                categories=query.category,
+                context=query.ctx,
+                exclude=query.exclude,
+                beside=item_id,
+            )
+            return served(answer, asked)
 
     async def popular(call: Call) -> Reply:
         query = call.query(PopularQuery)
         check(query.surface)
         with gate.enter(call.scope):
-            return served(engine.popular(query.n, query.surface, query.category or "", query.ctx, at=now()))
+            answer = engine.popular(query.n, query.surface, query.category or "", query.ctx, at=now())
+            categories = (query.category,) if query.category else ()
+            asked = Asked(operation="popular", n=query.n, categories=categories, context=query.ctx)
+            return served(answer, asked)
 
     return [
         Operation(
@@ -149,7 +178,7 @@ def operations(services: Services) -> list[Operation]:
             query=RecommendQuery,
             answers={200: Answer},
             problems=(422, 503),
-            summary="A ranked list for a user.",
+            summary="A ranked list for a user, now or as it would have been.",
         ),
         Operation(
             method="POST",
@@ -185,6 +214,16 @@ def operations(services: Services) -> list[Operation]:
             summary="What is popular on a surface, in a category, in a context.",
         ),
     ]
+
+
+def _asked(request: Request, operation: Literal["recommend", "recommendAnonymous"] = "recommend") -> Asked:
+    return Asked(
+        operation=operation,
+        n=request.n,
+        categories=request.categories,
+        context=request.context,
+        exclude=request.exclude,
+    )
 
 
 def _of_session(event: EventIn, at: int, services: Services) -> Event:

@@ -8,7 +8,9 @@ from api.calls import SINGLE, Call
 from api.operations import Operation
 from api.problems import Problem
 from api.replies import Reply, as_json
+from api.routes.past import AsOfQuery, travelled
 from api.services import Services
+from api.travel import OfUser, known
 from api.views import UserView, user_view
 from streams.profiles import Profile, check
 
@@ -43,10 +45,10 @@ def operations(services: Services) -> list[Operation]:
 
     async def get(call: Call) -> Reply:
         user_id = call.id("user_id")
+        if as_of := call.query(AsOfQuery).as_of:
+            return await travelled(call, services, as_of, lambda _: OfUser(user_id), user_id)
         user = services.tables.user(user_id)
-        if user is None or not (
-            user.first_at or user.profile
-        ):  # an erased user's row holds marks and no more
+        if user is None or not known(user):
             raise Problem(404, "not-found", f"user {user_id!r} is not known to this replica")
         return as_json(user_view(user_id, user, services.now()))
 
@@ -58,9 +60,10 @@ def operations(services: Services) -> list[Operation]:
             name="getUser",
             scope="read",
             handler=get,
+            query=AsOfQuery,
             answers={200: UserView},
-            problems=(404, 422),
-            summary="See what is known of a user, decayed to now, and the offsets it reflects.",
+            problems=(404, 422, 503),
+            summary="See what is known of a user, decayed to now or then, and the offsets it reflects.",
         ),
         Operation(
             method="PUT",

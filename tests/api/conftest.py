@@ -30,7 +30,7 @@ def make_api(test_client):
     """Start an API over a folded log without a broker: `make_api(api_keys=..., events=[...])`."""
     with contextlib.ExitStack() as stack:
 
-        def make(*, events=(), items=None, **settings):
+        def make(*, events=(), items=None, travel=None, **settings):
             catalogue = items
             if catalogue is None:
                 catalogue = {
@@ -44,6 +44,7 @@ def make_api(test_client):
                 state=fake.state,
                 producer=producer,
                 slate_producer=slates,
+                travel=travel,
                 now=lambda: NOW,
             )
             client = stack.enter_context(test_client(app))

@@ -44,6 +44,7 @@ def test_the_description_is_whole(api):
         "exclude",
         "ctx",
         "explain",
+        "as_of",
     }
     limits = next(p["schema"] for p in recommend if p["name"] == "n")
     assert (limits["minimum"], limits["maximum"], limits["default"]) == (1, 200, 20)

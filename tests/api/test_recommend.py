@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from streams.slates import decode
+from streams.slates import Asked, decode
 
 
 def slates(api, count):
@@ -43,6 +43,26 @@ def test_every_answer_leaves_a_slate(api):
     assert (key, len(full.items), full.at) == (b"anna", 3, api.now)
     assert by_id[ids[1]][1].same_as == ids[0]
     assert by_id[ids[3]][0] is None
+
+
+def test_a_slate_says_what_was_asked(api):
+    for path in (
+        "/v1/recommend/anna?n=3&category=kind-0&exclude=item-6&ctx.country=de",
+        "/v1/recommend/anna?n=3&category=kind-0&exclude=item-6&ctx.country=de",
+        "/v1/similar/item-1?n=2&exclude=item-2",
+        "/v1/popular?n=4&category=kind-1",
+    ):
+        assert api.client.get(path).status_code == 200
+    api.client.post("/v1/recommend", json={"n": 5, "session": [{"type": "click", "item_id": "item-1"}]})
+    found = sorted((slate for _, slate in slates(api, 5)), key=lambda slate: slate.request_id)
+    assert found[0].asked == Asked(
+        n=3, categories=("kind-0",), exclude=("item-6",), context={"country": "de"}
+    )
+    assert found[1].asked is None  # the one that it repeats says it
+    assert found[1].same_as == found[0].request_id
+    assert found[2].asked == Asked(operation="similar", n=2, exclude=("item-2",), beside="item-1")
+    assert found[3].asked == Asked(operation="popular", n=4, categories=("kind-1",))
+    assert found[4].asked == Asked(operation="recommendAnonymous", n=5)
 
 
 def test_parameters_reach_the_engine(api):

@@ -15,7 +15,7 @@ from streams.errors import Refused
 from streams.events import Event
 from streams.items import Item
 from streams.profiles import Profile
-from streams.slates import Shown, Slate
+from streams.slates import Asked, Shown, Slate
 from streams.touches import Link, Touch
 from tests import strategies
 from tests.strategies import NOW
@@ -59,9 +59,15 @@ def test_slates_survive_the_wire():
         at=AT,
         surface="home",
         rung="full",
+        asked=Asked(operation="similar", n=3, context={"country": "de"}, beside="j"),
         items=(Shown("i", 0, 1.5, 1.0, "ann", (0.5,)),),
     )
     assert slates.decode(slates.encode(slate)) == slate
+
+
+def test_slates_from_before_requests_were_written_down_are_read():
+    old = {"v": 1, "request_id": "r", "user_id": "u", "at": AT, "surface": "home", "rung": "empty"}
+    assert slates.decode(msgspec.msgpack.encode(old)).asked is None
 
 
 @given(st.none() | st.binary(max_size=64), st.none() | st.binary(max_size=64), st.text(max_size=32))
