@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.crash import die
 from agents.flush import Flusher, Outgoing, Record
-from streams import dead_letters
+from streams import archives, dead_letters
 from streams.dead_letters import DeadLetter
 from streams.errors import Refused
 from streams.settings import Settings
@@ -58,7 +58,8 @@ async def consume(stream: Any, fold: Callable[[Any], None], flusher: Flusher, de
         try:
             fold(event.message)
         except Refused as refused:
-            dead.bury(event.message, str(refused))
+            if not archives.blank(event.message):
+                dead.bury(event.message, str(refused))
         except Exception as error:  # noqa: BLE001 - a fold never raises: the state can no longer be trusted
             message = event.message
             die(f"folding {message.topic}[{message.partition}]@{message.offset} failed: {error!r}")

@@ -1,43 +1,46 @@
-"""Archives: beginnings of the log's topics that were rewritten, under another name and with their old offsets.
+"""Archives: beginnings of the log's topics that were written anew, every record under its old offset.
 
-An archived record says in a header which offset it once had, so that marks and origins stay true. `control` holds
-which archive stands for which topic, and up to where.
+Offsets are what marks and origins are made of, so nothing may move: where a record was taken out, a blank one with
+the header `erased` holds its place. `control` holds which archive stands for which topic, and up to where.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
 from streams import control
-from streams.errors import StateError
 from streams.settings import Settings
 
 NAME = "archives"
-HEADER = "offset"
+ERASED = "erased"  # header of a blank record, and of a batch with nil for some of its events
+PLACE = b"\xff"  # key of a blank record in a compacted topic, which takes none without; no UTF-8, so no id can be it
+HEADERS: tuple[tuple[str, bytes], ...] = ((ERASED, b""),)
+
+
+class Record(Protocol):
+    """A record of the log, as any client gives it."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
 
 
 class Archive(msgspec.Struct, frozen=True, kw_only=True):
-    """The topic that holds what another one held before `until`, the first offset by partition that it lacks."""
+    """The topic that holds what another one held before `until`, an offset by partition."""
 
     topic: str
     until: dict[int, int]
 
-    def position_at(self, partition: int, at: int, position: int) -> int:  # noqa: ARG002
-        """Return a position found by time in the topic itself; it cannot lie inside the archive."""
-        return max(position, self.until.get(partition, 0))
+
+def erased(record: Record) -> bool:
+    """Tell whether something was taken out of a record."""
+    return any(name == ERASED for name, _ in record.headers or ())
 
 
-def headers(offset: int) -> list[tuple[str, bytes]]:
-    """Return the headers of an archived record."""
-    return [(HEADER, offset.to_bytes(8))]
-
-
-def offset_of(found: Sequence[tuple[str, bytes]]) -> int:
-    """Return the offset a record once had; raises StateError when it does not say."""
-    for name, value in found:
-        if name == HEADER:
-            return int.from_bytes(value)
-    raise StateError("an archived record does not say which offset it had; the topic is no archive")
+def blank(record: Record) -> bool:
+    """Tell whether a record only holds a place; a worker would refuse it, so leaving it out changes no row."""
+    return record.value is None and record.key in (None, PLACE) and erased(record)
 
 
 def load(settings: Settings) -> dict[str, Archive]:

@@ -46,6 +46,7 @@ _names: set[str] = (
     set()
 )  # types and surfaces that keep the pattern; a pattern for each event would cost a third
 _decoder = msgspec.msgpack.Decoder(list[Event])
+_left = msgspec.msgpack.Decoder(list[Event | None])
 _raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _encoder = msgspec.msgpack.Encoder()
 
@@ -107,6 +108,25 @@ def decode(value: bytes | None, now: int) -> list[Event]:
     for event in events:
         check(event, now)
     return events
+
+
+def decode_left(value: bytes | None, now: int) -> list[tuple[int, Event]]:
+    """Return what is left of a batch that events were taken out of, each with its index; raises Refused.
+
+    >>> kept = Event(event_id="e", type="click", at=1_700_000_000_000, user_id="u")
+    >>> decode_left(_encoder.encode([None, kept]), now=1_700_000_000_000) == [(1, kept)]
+    True
+    """
+    try:
+        events = _left.decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(f"not a batch of events: {error}") from None
+    return [(index, check(event, now)) for index, event in enumerate(events) if event is not None]
+
+
+def encode_left(events: Iterable[Event | None]) -> bytes:
+    """Return the record of a batch that events were taken out of, None in their places."""
+    return _encoder.encode(list(events))
 
 
 def salvage(value: bytes, now: int) -> tuple[list[Event], list[tuple[int, str]]]:

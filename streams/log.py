@@ -1,7 +1,7 @@
 """The log as it is folded: one topic partition in order, in batches, without a hole, past its archives too.
 
-An archive (`streams/archives.py`) holds the beginning of a topic under another name, each record with the offset
-it once had; what follows it is still in the topic itself.
+An archive (`streams/archives.py`) holds the beginning of a topic under another name, at the same offsets; what
+follows it is still in the topic itself.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ COMPACTED = {topic.name for topic in TOPICS if topic.cleanup == "compact"}
 
 @dataclass(slots=True)
 class Record:
-    """One record of the log, as agents take it; `timestamp` in seconds, `offset` as it was first written."""
+    """One record of the log, as agents take it; `timestamp` in seconds."""
 
     topic: str
     partition: int
@@ -40,17 +40,19 @@ class Record:
 class Log:
     """Reads topics of the topology; a context manager over one connection, for one thread.
 
-    Raises TopologyError where a topic is missing, StateError where records are, Unavailable without a broker.
+    `through` are the archives to read through, by default those that are recorded. Raises TopologyError where a
+    topic is missing, StateError where records are, Unavailable without a broker.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, through: Mapping[str, archives.Archive] | None = None) -> None:
         self._settings = settings
         self._runner = asyncio.Runner()
         self._consumer: Any = None
+        self._through = through
         self._archives: Mapping[str, archives.Archive] = {}
 
     def __enter__(self) -> Self:
-        self._archives = archives.load(self._settings)
+        self._archives = archives.load(self._settings) if self._through is None else self._through
         self._runner.__enter__()
         try:
             self._run(self._start())
@@ -68,24 +70,26 @@ class Log:
 
     def spans(self, topic: str) -> dict[int, tuple[int, int]]:
         """Return the first offset and the end of each partition, archives included."""
-        found = self._spans(self._settings.topic(topic))
-        archive = self._archives.get(self._settings.topic(topic))
+        name = self._settings.topic(topic)
+        found, archive = self._spans(name), self._archives.get(name)
         if archive is None:
             return found
-        return {n: (0 if archive.until.get(n) else begin, end) for n, (begin, end) in found.items()}
+        held = self._spans(archive.topic)
+        return {n: (held[n][0] if archive.until.get(n) else begin, end) for n, (begin, end) in found.items()}
 
     def positions_at(self, topic: str, at: int) -> dict[int, int]:
         """Return, by partition, the offset of the first record written after `at` (ms), the end if there is none."""
         name = self._settings.topic(topic)
-        places = {TopicPartition(name, n): at + 1 for n in range(self._settings.partitions)}
-        found = self._run(self._consumer.offsets_for_times(places))
-        ends = self.spans(topic)
-        positions = {
-            tp.partition: ends[tp.partition][1] if o is None else o.offset for tp, o in found.items()
-        }
         archive = self._archives.get(name)
+        found, ends = self._positions_at(name, at), self._spans(name)
+        positions = {n: ends[n][1] if offset is None else offset for n, offset in found.items()}
         if archive is not None:
-            positions = {n: archive.position_at(n, at, position) for n, position in positions.items()}
+            for n, offset in self._positions_at(archive.topic, at).items():
+                until = archive.until.get(n, 0)
+                if offset is not None and offset < until:
+                    positions[n] = offset
+                else:
+                    positions[n] = max(positions[n], until)
         return positions
 
     def read(
@@ -93,29 +97,38 @@ class Log:
     ) -> Iterator[list[Record]]:
         """Yield records `start` to `end` (without it: the end there is now) of a partition, in batches.
 
-        Raises StateError when the log has a hole: only a compacted topic may lack offsets.
+        Blank records, which only hold a place, are left out. Raises StateError when the log has a hole: only a
+        compacted topic may lack offsets.
         """
         name = self._settings.topic(topic)
+        end = self._spans(name)[partition][1] if end is None else end
+        strict = topic not in COMPACTED
+        archive = self._archives.get(name)
+        until = 0 if archive is None else archive.until.get(partition, 0)
+        if archive is not None and start < min(until, end):
+            yield from self._whole(archive.topic, name, partition, start, min(until, end), strict=strict)
+        yield from self._whole(name, name, partition, max(start, until), end, strict=strict)
+
+    def _whole(
+        self, name: str, known_as: str, partition: int, start: int, end: int, *, strict: bool
+    ) -> Iterator[list[Record]]:
         begin, last = self._spans(name)[partition]
-        end = last if end is None else end
         if end > last:
             raise StateError(
                 f"{name}[{partition}] ends at {last}, offset {end} was asked for: the topic was cut"
             )
-        archive = self._archives.get(name)
-        if archive is not None and start < (until := archive.until.get(partition, 0)):
-            for batch in self._archived(name, archive, partition):
-                kept = [record for record in batch if start <= record.offset < end]
-                if kept:
-                    yield kept
-            start = until
-        strict = topic not in COMPACTED
         if strict and start < begin and start < end:
             raise StateError(
                 f"{name}[{partition}] begins at offset {begin}: records {start} to {begin - 1} are gone; "
                 "`refold import` an export that holds them, or fold nothing from before"
             )
-        yield from self._between(name, partition, max(start, begin), end, strict)
+        for batch in self._between(name, partition, max(start, begin), end, strict):
+            kept = [record for record in batch if not (record.headers and archives.blank(record))]
+            if kept:
+                if name != known_as:
+                    for record in kept:
+                        record.topic = known_as
+                yield kept
 
     def changelog(self, table: str, partition: int, end: int | None = None) -> Iterator[list[Record]]:
         """Yield the records of a table's changelog up to `end` (without it: the end there is now), in batches."""
@@ -131,8 +144,7 @@ class Log:
         if start >= end:
             return
         place = TopicPartition(name, partition)
-        self._consumer.assign([place])
-        self._consumer.seek(place, start)
+        self._run(self._go_to(place, start))
         expected, heard = start, time.monotonic()
         while expected < end:
             polled = self._run(self._consumer.getmany(place, timeout_ms=1_000, max_records=BATCH)).get(place)
@@ -164,13 +176,10 @@ class Log:
             if batch:
                 yield batch
 
-    def _archived(self, name: str, archive: archives.Archive, partition: int) -> Iterator[list[Record]]:
-        begin, end = self._spans(archive.topic)[partition]
-        for batch in self._between(archive.topic, partition, begin, end, strict=True):
-            for record in batch:
-                record.topic = name
-                record.offset = archives.offset_of(record.headers)
-            yield batch
+    def _positions_at(self, name: str, at: int) -> dict[int, int | None]:
+        places = {TopicPartition(name, n): at + 1 for n in range(self._settings.partitions)}
+        found = self._run(self._consumer.offsets_for_times(places))
+        return {tp.partition: None if o is None else o.offset for tp, o in found.items()}
 
     def _spans(self, name: str) -> dict[int, tuple[int, int]]:
         numbers = self._run(self._partitions(name))
@@ -186,6 +195,10 @@ class Log:
             return []
         await self._consumer.beginning_offsets([TopicPartition(name, 0)])  # learns the others
         return sorted(self._consumer.partitions_for_topic(name) or ())
+
+    async def _go_to(self, place: Any, offset: int) -> None:
+        self._consumer.assign([place])
+        self._consumer.seek(place, offset)
 
     async def _start(self) -> None:
         self._consumer = AIOKafkaConsumer(
