@@ -46,7 +46,7 @@ class Partition(Generic[S]):
     """The rows of one partition: two generations of cached states, the dirty ones, and those being flushed.
 
     It lasts as long as the partition is ours: `owner` is the offset of our claim in the changelog, `end` the last
-    offset there we know of, `positions` how far the sources are folded.
+    offset there we know of, `positions` how far the sources are folded into the rows at rest.
     """
 
     def __init__(self, number: int, table: "Table[S]") -> None:
@@ -58,6 +58,7 @@ class Partition(Generic[S]):
         self.dirty: dict[str, S] = {}
         note = changelog.decode(table.rows.get_row(number, NOTE))
         self.positions: Mapping[str, int] = note.positions
+        self._reached = self.positions  # with the frozen rows
         self.owner = NOBODY
         self.end = table.rows.offset(number)
         for (
@@ -91,13 +92,16 @@ class Partition(Generic[S]):
         assert not self.frozen, "the flush before this one was not stored"
         self.frozen = {key.encode(): state.row() for key, state in self.dirty.items()}
         self.dirty = {}
-        self.positions = changelog.merge(self.positions, positions or {})
+        self._reached = changelog.merge(self.positions, positions or {})
         if len(self._young) > self._table.cached:
             self._old, self._young = self._young, {}
         return self.frozen
 
     def claim(self) -> bytes:
-        """Return the value of the note that takes the partition over, to be written before any row."""
+        """Return the value of the note that takes the partition over, to be written before any row.
+
+        It speaks for the rows at rest alone: we may die before the first of ours is written.
+        """
         return changelog.encode(Note(NOBODY, dict(self.positions)))
 
     def claimed(self, offset: int) -> None:
@@ -107,7 +111,7 @@ class Partition(Generic[S]):
 
     def note(self) -> bytes:
         """Return the value of the note that ends a flush."""
-        return changelog.encode(Note(self.owner, dict(self.positions)))
+        return changelog.encode(Note(self.owner, dict(self._reached)))
 
     def wrote(self, count: int, last: int) -> None:
         """Take note that the changelog took `count` records up to the offset `last`.
@@ -124,7 +128,7 @@ class Partition(Generic[S]):
     def store(self, offset: int) -> None:
         """Write the frozen rows, which the changelog has acknowledged up to `offset`, and how far they reach."""
         self._table.rows.put_rows(self.number, {**self.frozen, NOTE: self.note()}, offset)
-        self.frozen = {}
+        self.positions, self.frozen = self._reached, {}
 
 
 class Table(Generic[S]):

@@ -77,11 +77,12 @@ class Reading:
                 if writer == NOBODY:
                     writer = record.offset
                 if writer >= owner:
-                    owner = writer
-                    positions = dict(said.positions)
+                    # a claim may come late, from a worker that knows less than the owner it fences off
+                    owner, positions = writer, merge(positions, said.positions)
             elif record.key is None:
                 continue
-            elif writer >= owner or writer == NOBODY == owner:
+            elif writer >= owner:
+                owner = writer  # compaction may have taken the claim
                 rows[record.key] = record.value
                 void.discard(record.key)
             else:

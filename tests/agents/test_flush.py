@@ -14,7 +14,7 @@ from agents.flush import Flusher
 from agents.table import Table
 from models.popular import Popular, choose
 from streams import dead_letters
-from streams.changelog import NOBODY, NOTE, Note, decode, encode, headers
+from streams.changelog import NOTE, Note, decode, encode, headers
 from streams.errors import Refused, StateError
 from streams.settings import Settings
 
@@ -67,7 +67,7 @@ def test_the_order_is_effects_changelog_rows_ack():
     assert part.rows.offsets == {0: 2}
     note = encode(Note(0, {"touches": 8}))
     assert part.sender.log[changelog, 0] == [
-        (NOTE, encode(Note(NOBODY, {"touches": 8}))),
+        (NOTE, encode(Note())),
         (b"all", part.rows.get_row(0, b"all")),
         (NOTE, note),
     ]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from agents.fake import Rows
 from agents.table import Table
 from models.popular import Popular, choose
-from streams.changelog import NOTE
+from streams.changelog import NOBODY, NOTE, Note, decode, encode
 
 
 def table(rows=None, cached=2):
@@ -69,6 +69,22 @@ def test_what_is_forgotten_is_read_from_its_rest():
     held.forget()
     assert held.dirty() == []
     assert held.partition(1).get("a").items == {"i": 1.0}
+
+
+def test_a_claim_says_what_rows_rest_and_the_note_what_the_flush_adds():
+    """A worker may die between its claim and its first rows: the claim must not speak for them."""
+    rows = Rows()
+    rows.put_rows(0, {NOTE: encode(Note(0, {"events": 3}))}, 0)
+    partition = table(rows).partition(0)
+    partition.put("a", partition.get("a"))
+    partition.freeze({"events": 9})
+    assert decode(partition.claim()) == Note(NOBODY, {"events": 3})
+    partition.claimed(1)
+    assert decode(partition.note()) == Note(1, {"events": 9})
+    partition.store(3)
+    assert decode(rows.get_row(0, NOTE)) == Note(1, {"events": 9})
+    partition.freeze({"events": 5})
+    assert decode(partition.note()) == Note(1, {"events": 9})
 
 
 def test_memory_is_bounded_by_two_generations():

@@ -39,6 +39,22 @@ def test_a_claim_names_its_owner_and_keeps_the_positions_of_the_last_note():
     assert reading.note == Note(4, {"events": 9})
 
 
+def test_a_claim_that_comes_late_takes_no_position_back():
+    """A worker may restore, be paused, and claim only after another has claimed, folded and noted more."""
+    reading = Reading()
+    reading.read([Said(0, NOTE, encode(Note(NOBODY, {"events": 3})))])
+    reading.read([Said(1, NOTE, encode(Note(0, {"events": 9, "profiles": 1})), headers(0))])
+    reading.read([Said(2, NOTE, encode(Note(NOBODY, {"events": 3})))])
+    assert reading.note == Note(2, {"events": 9, "profiles": 1})
+
+
+def test_a_row_names_its_owner_where_compaction_took_the_claim():
+    reading = Reading()
+    rows = reading.read([Said(6, b"a", b"new", headers(5)), Said(7, b"a", b"stale", headers(3))])
+    assert rows == {b"a": b"new"}
+    assert reading.note == Note(5, {}, (b"a",))
+
+
 def test_a_fenced_workers_rows_and_notes_are_void():
     reading = Reading()
     rows = reading.read(
