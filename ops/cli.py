@@ -65,19 +65,11 @@ def worker(
     loglevel: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR")] = "INFO",
 ) -> None:
     """Run a worker: the agents that fold the log into tables."""
-    from models.surfaces import load
-    from ops.topics import check
+    from ops.supervise import worker as run
+    from streams.topology import STAGES
 
-    settings = Settings.from_env()
-    weights = load(settings.config).actions
-    check(settings)
-    if stage is Stage.BOTH:
-        from ops.supervise import worker as both
-
-        raise typer.Exit(both(settings, loglevel))
-    from agents.worker import run
-
-    run(settings, "users" if stage is Stage.USERS else "items", weights, loglevel)
+    chosen = [name for name in STAGES if stage in (Stage.BOTH, name)]
+    raise typer.Exit(run(Settings.from_env(), chosen, loglevel))
 
 
 @app.command()
@@ -146,10 +138,11 @@ def load(
 
 @app.command()
 def lag(as_json: Json = False) -> None:
-    """Show how many records each topic's stage has not folded yet."""
+    """Show how many records each topic's stage has not folded yet, in the live generation."""
+    from ops.generations import live
     from ops.lag import lag as behind
 
-    _say(behind(Settings.from_env()), as_json)
+    _say(behind(live(Settings.from_env())), as_json)
 
 
 @topics.command("create")
@@ -157,22 +150,25 @@ def topics_create(
     alter: Annotated[bool, typer.Option(help="also set the configuration of existing topics")] = False,
 ) -> None:
     """Create the topics that are missing."""
+    from ops.generations import every
     from ops.topics import check, create
 
-    settings = Settings.from_env()
-    for name in create(settings, alter=alter):
-        print(f"created {name}")
-    for untold in check(settings):
-        console.print(untold)
+    for settings in every(Settings.from_env()):
+        for name in create(settings, alter=alter):
+            print(f"created {name}")
+        for untold in check(settings):
+            console.print(untold)
 
 
 @topics.command("check")
 def topics_check() -> None:
     """Compare the broker's topics with the topology."""
+    from ops.generations import every
     from ops.topics import check
 
-    for untold in check(Settings.from_env()):
-        console.print(untold)
+    for settings in every(Settings.from_env()):
+        for untold in check(settings):
+            console.print(untold)
     print("the topics are as declared")
 
 

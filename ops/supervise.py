@@ -1,13 +1,18 @@
-"""Processes that belong together: a worker's two stages, and `refold up`, which starts what ends again."""
+"""Processes that belong together: a worker's stages, and `refold up`, which starts what ends again."""
 
 import logging
 import sys
 import time
-from functools import partial
+from collections.abc import Sequence
 
+from models.surfaces import load
+from ops.generations import begin, every
 from ops.processes import Process, Processes
+from ops.stages import Stages
 from ops.topics import ensure
+from streams import control, generations
 from streams.settings import Settings
+from streams.topology import Stage
 
 logger = logging.getLogger(__name__)
 PARTS = ("worker", "api")
@@ -17,20 +22,24 @@ LONGEST = 30.0  # the longest pause; a part that ran for longer is started again
 LAST_WORDS = "refold worker: "
 
 
-def worker(settings: Settings, loglevel: str) -> int:
-    """Run both stages until SIGTERM or Ctrl-C; when one ends, so does the other. Return what to exit with.
+def worker(settings: Settings, chosen: Sequence[Stage], loglevel: str) -> int:
+    """Run stages of every generation until SIGTERM or Ctrl-C; when one ends, so do all. Return what to exit with.
 
     What the stages log is passed on to standard error, a line under the name of its stage; the last line there
     is the last word of the stage that ended, and its exit code is returned.
     """
-    with Processes(settings.data / "logs" / settings.worker) as processes:
-        stages = []
-        for name in ("users", "items"):
-            command = [sys.executable, "-m", "ops.cli", "worker", "--stage", name, "--loglevel", loglevel]
-            stages.append(processes.start(name, command, hear=partial(_pass_on, name)))
-        while (ended := next((stage for stage in stages if stage.poll() is not None), None)) is None:
-            time.sleep(LOOK)
-    for stage in stages:
+    recorded = begin(settings, load(settings.config).actions)
+    with (
+        Processes(settings.data / "logs" / settings.worker) as processes,
+        control.Listener(settings) as listener,
+    ):
+        stages = Stages(settings, chosen, loglevel, processes, _pass_on)
+        stages.follow(recorded)
+        while (ended := stages.ended()) is None:
+            said = listener.poll(LOOK)
+            if generations.NAME in said:
+                stages.follow(generations.decode(said[generations.NAME]))
+    for stage in stages.running.values():
         stage.drain()
     code = exit_code(ended.poll() or 0)
     print(f"{LAST_WORDS}{last_word(ended, code)}", file=sys.stderr, flush=True)
@@ -99,8 +108,9 @@ def _keep(_: str) -> None:
 def supervise(settings: Settings) -> None:
     """Run until Ctrl-C or SIGTERM; a part that ends is named, with the end of its log, and started again."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    for name in ensure(settings):
-        logger.info("created topic %s", name)
+    for one in every(settings):
+        for name in ensure(one):
+            logger.info("created topic %s", name)
     with Processes(settings.data / "logs") as processes:
         parts = [Part(name, processes) for name in PARTS]
         logger.info("API on http://%s:%d; logs in %s", settings.host, settings.port, settings.data / "logs")

@@ -89,13 +89,18 @@ def ensure(settings: Settings) -> list[str]:
 @contextlib.contextmanager
 def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
     """Yield an administration client of the cluster; within the block too, no answer becomes Unavailable."""
-    if not any(_listens(server) for server in settings.kafka.split(",")):
-        raise Unavailable(f"no Kafka listens at {settings.kafka!r}: start one, or correct REFOLD_KAFKA")
+    require(settings)
     try:
         with contextlib.closing(KafkaAdminClient(**settings.client(), bootstrap_timeout_ms=10_000)) as client:
             yield client
     except KafkaError as error:
         raise Unavailable(f"Kafka at {settings.kafka!r} does not answer as it should: {error}") from error
+
+
+def require(settings: Settings) -> None:
+    """Raise Unavailable at once when nobody listens there; clients would try for half a minute."""
+    if not any(_listens(server) for server in settings.kafka.split(",")):
+        raise Unavailable(f"no Kafka listens at {settings.kafka!r}: start one, or correct REFOLD_KAFKA")
 
 
 def answers(bootstrap: str) -> bool:

@@ -1,7 +1,9 @@
 """The control topic: what operators decided, by name, the last word counting; all in partition 0, so in one order."""
 
-from typing import Any
+import contextlib
+from typing import Any, Self
 
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from streams.errors import Unavailable
@@ -10,17 +12,59 @@ from streams.settings import Settings
 from streams.write import producer
 
 PARTITION = 0
+WAIT_MS = 5_000  # the broker holds a listener's question so long while nothing is said
 
 
 def read(settings: Settings) -> dict[str, bytes]:
     """Return the last word on every name; raises TopologyError without the topic, Unavailable without a broker."""
     said: dict[str, bytes] = {}
-    for record in records(settings, "control", quiet_ms=300):
-        if record.value is None:
-            said.pop(record.key.decode(), None)
-        else:
-            said[record.key.decode()] = record.value
+    try:
+        for record in records(settings, "control", quiet_ms=300):
+            if record.value is None:
+                said.pop(record.key.decode(), None)
+            else:
+                said[record.key.decode()] = record.value
+    except KafkaError as error:
+        raise Unavailable(f"Kafka at {settings.kafka!r} does not answer as it should: {error}") from error
     return said
+
+
+class Listener:
+    """Hears what is said in the topic, which must exist, for as long as the block lasts.
+
+    A broker that is away is waited for: nothing is heard then.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._place = TopicPartition(settings.topic("control"), PARTITION)
+        self._consumer = KafkaConsumer(
+            **settings.client(),
+            enable_auto_commit=False,
+            fetch_max_wait_ms=WAIT_MS,
+        )
+        self._said: dict[str, bytes | None] = {}
+
+    def __enter__(self) -> Self:
+        self._consumer.assign([self._place])
+        self._consumer.seek_to_beginning()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(KafkaError):
+            self._consumer.close()
+
+    def poll(self, seconds: float) -> dict[str, bytes | None]:
+        """Return the last word on every name something was said about since the last call, waiting at most so long.
+
+        Nothing is returned while more keeps coming: only the last word of a row of them counts.
+        """
+        heard = self._consumer.poll(timeout_ms=int(1000 * seconds))
+        for record in heard.get(self._place, ()):
+            self._said[record.key.decode()] = record.value
+        if heard or not self._said:
+            return {}
+        said, self._said = self._said, {}
+        return said
 
 
 def write(settings: Settings, name: str, value: bytes | None) -> None:

@@ -36,10 +36,14 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Generations(msgspec.Struct, frozen=True, kw_only=True):
-    """Every generation there is; at most one is live, none before the first worker has started."""
+    """Every generation there is; at most one is live, none before the first worker has started.
+
+    `next` is the number of a new one: none is used twice, so that nobody takes a dropped one's leftovers for it.
+    """
 
     v: int = VERSION
     all: tuple[Generation, ...] = ()
+    next: int = 0
 
     @property
     def live(self) -> Generation | None:
@@ -67,13 +71,14 @@ class Generations(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             demoted = changed.stage == "live" and one.stage == "live"
             kept.append(msgspec.structs.replace(one, stage="standby") if demoted else one)
-        return Generations(all=tuple(sorted([*kept, changed], key=lambda one: one.number)))
+        every = tuple(sorted([*kept, changed], key=lambda one: one.number))
+        return Generations(all=every, next=max(self.next, changed.number + 1))
 
     def drop(self, number: int) -> "Generations":
         """Return these without one; raises StateError when it is live or unknown."""
         if self.find(number).stage == "live":
             raise StateError(f"generation {number} is live: make another one live first")
-        return Generations(all=tuple(one for one in self.all if one.number != number))
+        return Generations(all=tuple(one for one in self.all if one.number != number), next=self.next)
 
 
 def decode(value: bytes | None) -> Generations:
