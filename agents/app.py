@@ -13,12 +13,13 @@ from yarl import URL
 
 from agents import recovery, store, transport
 from agents.consume import DeadLetters, consume
-from agents.crash import die
+from agents.crash import die, why
 from agents.flush import Flusher, Outgoing
 from agents.items import ItemAgent
 from agents.publisher import Publisher
 from agents.table import Table
 from agents.users import UserAgent
+from agents.watchdog import guard
 from models.items import ItemRow
 from models.popular import Popular
 from models.users import User
@@ -82,6 +83,14 @@ def create_app(settings: Settings, stage: Stage, weights: Mapping[str, float]) -
     attach = {"users": _users, "items": _items}[stage]
     tables, flusher = attach(app, settings, weights, publisher, dead)
     _keep_safe(app, tables, publisher, flusher)
+    sources = {
+        source for one in TABLES for table in tables if one.name == table.name for source in one.sources
+    }
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def watchdog() -> None:
+        await guard(app, settings, sources, flusher)
+
     return app
 
 
@@ -124,7 +133,7 @@ def _keep_safe(app: faust.App, tables: list[Table[Any]], publisher: Publisher, f
         try:
             await flusher.flush()
         except Exception as error:  # noqa: BLE001 - what is not safe must not be committed
-            die(f"the flush before giving up partitions failed: {error!r}")
+            die(f"the flush before giving up partitions failed: {why(error)}")
         for table in tables:
             table.forget()
 
@@ -188,4 +197,7 @@ def _agent(
 
     @app.agent(source, name=topic, concurrency=1)  # type: ignore[untyped-decorator]
     async def agent(stream: Any) -> None:
-        await consume(stream, fold, flusher, dead)
+        try:
+            await consume(stream, fold, flusher, dead)
+        except Exception as error:  # noqa: BLE001 - Faust would start the agent again without what it held
+            die(f"reading {topic} failed: {why(error)}")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from agents.crash import die
+from agents.crash import die, why
 from agents.table import Frozen, Partition, Table
 from streams import changelog
 from streams.changelog import NOBODY, NOTE
@@ -59,6 +59,8 @@ class Flusher:
         self._source_of = {settings.topic(source): source for source in sources}
         self._sources = {one.name: one.sources for one in TABLES}
         self._positions: dict[int, dict[str, int]] = {}
+        self.done = 0  # records folded and flushes made, for the watchdog
+        self.flushing: float | None = None  # since when, by the monotonic clock
         self._held: list[Any] = []
         self._bytes = 0
         self._lock = asyncio.Lock()
@@ -68,6 +70,7 @@ class Flusher:
     def hold(self, event: Any) -> None:
         """Keep a folded source record until its effects and rows are safe."""
         message = event.message
+        self.done += 1
         self._held.append(event)
         self._bytes += len(message.value or b"")
         positions = self._positions.setdefault(message.partition, {})
@@ -89,6 +92,7 @@ class Flusher:
     async def flush(self) -> None:
         """Publish everything folded so far and ack it; raises what the broker or RocksDB raised."""
         async with self._lock:
+            self.flushing = time.monotonic()
             held, self._held, self._bytes = self._held, [], 0
             said = list(self._say())
             changed = [
@@ -103,6 +107,8 @@ class Flusher:
                 partition.store(partition.end)
             for event in held:
                 event.ack()
+            self.done += 1
+            self.flushing = None
 
     def _freeze(self, table: Table[Any], partition: Partition[Any]) -> Frozen:
         reached = self._positions.get(partition.number, {})
@@ -133,6 +139,6 @@ class Flusher:
                 try:
                     await asyncio.shield(self.flush())
                 except Exception as error:  # noqa: BLE001 - any failure here means state is not safe
-                    die(f"a flush failed: {error!r}; the records since the last one will be folded again")
+                    die(f"a flush failed: {why(error)}; the records since the last one will be folded again")
                 busy = BUSY_SHARE * (time.perf_counter() - started)
                 pause = LONGEST if behind else min(max(self._pause, busy), LONGEST)

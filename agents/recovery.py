@@ -19,7 +19,7 @@ from faust.tables import recovery
 from faust.tables.manager import TableManager
 from mode import Service
 
-from agents.crash import die
+from agents.crash import die, why
 from agents.store import Store
 from streams.settings import Settings
 
@@ -93,7 +93,7 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
                     return
                 die("the broker did not answer while partitions were taken over; starting anew")
             except Exception as error:  # noqa: BLE001 - rows that are not restored must not be folded into
-                die(f"restoring tables from their changelogs failed: {error!r}")
+                die(f"restoring tables from their changelogs failed: {why(error)}")
             if self.standby_tps:
                 self._following = self.add_future(self._follow(turn, set(self.standby_tps)))
 
@@ -115,7 +115,7 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
         began = said = time.monotonic()
         before = self.restored
         while any(count > 0 for count in left.values()):
-            await self._take(turn, stores)
+            self.restored += await self._take(turn, stores)
             if self._turn != turn:
                 return
             for place, end in ends.items():
@@ -135,7 +135,7 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
             while self._turn == turn:
                 await self._take(turn, stores)
         except Exception as error:  # noqa: BLE001 - a standby that falls behind unseen is none
-            die(f"following changelogs as a standby failed: {error!r}")
+            die(f"following changelogs as a standby failed: {why(error)}")
 
     async def _seek(self, stores: Mapping[Any, Store]) -> Mapping[Any, int]:
         """Go where the rows stand that there are; return the ends of the changelogs."""
@@ -164,13 +164,14 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
             self._reader.seek(place, max(start, begins[place]))
         return ends
 
-    async def _take(self, turn: int, stores: Mapping[Any, Store]) -> None:
+    async def _take(self, turn: int, stores: Mapping[Any, Store]) -> int:
         assert self._reader is not None
         polled = await self._reader.getmany(timeout_ms=POLL_MS, max_records=BATCH)
-        if self._turn == turn:
-            for place, records in polled.items():
-                stores[place].restore(place.partition, records)
-                self.restored += len(records)
+        if self._turn != turn:
+            return 0
+        for place, records in polled.items():
+            stores[place].restore(place.partition, records)
+        return sum(map(len, polled.values()))
 
     def _stores(self, tps: Iterable[Any]) -> dict[Any, Store]:
         return {TopicPartition(tp.topic, tp.partition): self.tp_to_table[tp].data for tp in tps}
