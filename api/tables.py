@@ -41,6 +41,12 @@ def folder(settings: Settings) -> Path:
     return base / f"g{settings.generation}" if settings.generation else base
 
 
+def last_event(user: User) -> int:
+    """Return the offset in `events` of the last record folded into a user's row, -1 for none."""
+    events = [key for key in user.marks if key >> 32 == 0]
+    return user.marks[max(events)] >> 9 if events else -1
+
+
 class LocalTables:
     """The tables `users`, `items` and `popular`; once loaded, they answer from memory and disk alone.
 
@@ -147,8 +153,7 @@ class LocalTables:
 
     def user_offset(self, user: User) -> int:
         """Return the offset in `events` of the last record folded into the user, -1 for none."""
-        events = [key for key in user.marks if key >> 32 == 0]
-        return user.marks[max(events)] >> 9 if events else -1
+        return last_event(user)
 
     def resume(self, spans: Mapping[Place, tuple[int, int]]) -> Mapping[Place, int]:
         """Return where to read on; a table that its changelog no longer explains is wiped first."""

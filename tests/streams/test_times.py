@@ -32,7 +32,7 @@ def test_a_time_is_said_in_many_ways(text, at):
      "99999999999999999999", "\u0661\u0662h", "9" * 5000],
 )  # fmt: skip
 def test_what_is_no_time_is_named(text):
-    with pytest.raises(Refused, match="time|2000"):
+    with pytest.raises(Refused, match=r"time|2000"):
         parse(text, NOW)
 
 

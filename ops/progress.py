@@ -1,0 +1,46 @@
+"""Progress of a long fold on standard error: a bar, records a second, and when it will be done."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+Advance = Callable[[int], None]
+Begin = Callable[[int], Advance]  # takes how much there is, returns what takes how much more of it was done
+
+
+class Rate(ProgressColumn):
+    """Records a second, over the last while."""
+
+    def render(self, task: Task) -> Text:
+        """Return the column's text."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} records/s")
+
+
+@contextlib.contextmanager
+def bar(what: str) -> Iterator[Begin]:
+    """Show a bar within the block, for as much as the one who works then says there is."""
+    columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+
+        def begin(total: int) -> Advance:
+            task = progress.add_task(what, total=total)
+            return lambda done: progress.advance(task, done)
+
+        yield begin
+
+
+def silent(_: int) -> Advance:
+    """Show nothing."""
+    return lambda _: None
