@@ -7,21 +7,49 @@ import time
 from pathlib import Path
 
 from ops import supervise
+from ops.fold import fingerprints
 from ops.processes import Process, Processes
+from streams.generations import Generation, Generations
 from streams.settings import Settings
+from streams.topology import STAGES
 
-ROOT = Path(__file__).parents[2]
+
+class Silence:
+    """A control topic in which nothing is said."""
+
+    def __init__(self, settings):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def poll(self, seconds):
+        time.sleep(seconds)
+        return {}
 
 
 def stages(monkeypatch, **scripts):
-    """Let the stages run these scripts instead."""
+    """Let the stages of one live generation run these scripts instead, without a broker."""
     start = Processes.start
 
-    def instead(self, name, command, hear):
-        assert command[1:4] == ["-m", "ops.cli", "worker"]
-        return start(self, name, [sys.executable, "-c", scripts[name]], hear=hear)
+    def instead(self, name, command, env, hear):
+        assert command[1:3] == ["-m", "ops.stage"]
+        return start(self, name, [sys.executable, "-c", scripts[name]], env=env, hear=hear)
+
+    def begin(settings, weights):
+        return Generations().put(Generation(number=0, stage="live", folds=fingerprints(settings, weights)))
 
     monkeypatch.setattr(Processes, "start", instead)
+    monkeypatch.setattr(supervise, "begin", begin)
+    monkeypatch.setattr(supervise.control, "Listener", Silence)
+    monkeypatch.setattr("ops.stages.check", lambda _: [])
+
+
+def work(folder):
+    return supervise.worker(Settings(data=folder), STAGES, "INFO")
 
 
 STEADY = "import time; print('folding', flush=True); time.sleep(600)"
@@ -37,7 +65,7 @@ sys.exit(70)
 def test_a_stage_that_ends_gives_the_worker_its_code_and_its_last_word(monkeypatch, tmp_path, capfd):
     stages(monkeypatch, users=STEADY, items=BROKEN)
 
-    code = supervise.worker(Settings(data=tmp_path), "INFO")
+    code = work(tmp_path)
 
     said = capfd.readouterr().err.splitlines()
     assert code == 70
@@ -50,28 +78,27 @@ def test_a_stage_that_ends_gives_the_worker_its_code_and_its_last_word(monkeypat
 def test_a_stage_that_says_nothing_is_named_all_the_same(monkeypatch, tmp_path, capfd):
     stages(monkeypatch, users="import os; os.kill(os.getpid(), 9)", items=STEADY)
 
-    assert supervise.worker(Settings(data=tmp_path), "INFO") == 128 + signal.SIGKILL
+    assert work(tmp_path) == 128 + signal.SIGKILL
     assert capfd.readouterr().err.endswith("users ended with code 137: it said nothing\n")
 
 
 def test_what_a_stage_says_while_it_stops_is_passed_on(tmp_path):
     script = f"""
 import pathlib, sys
-sys.path.insert(0, {str(ROOT)!r})
-from ops import supervise
-from ops.processes import Processes
-from streams.settings import Settings
+import pytest
+from tests.ops.test_supervise import stages, work
 stage = '''
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("stopped in order", flush=True)))
 print("folding", flush=True)
 time.sleep(600)
 '''
-start = Processes.start
-Processes.start = lambda self, name, _, hear: start(self, name, [sys.executable, "-c", stage], hear=hear)
-sys.exit(supervise.worker(Settings(data=pathlib.Path({str(tmp_path)!r})), "INFO"))
+stages(pytest.MonkeyPatch(), users=stage, items=stage)
+sys.exit(work(pathlib.Path({str(tmp_path)!r})))
 """
-    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    ) as parent:
         said = [parent.stderr.readline(), parent.stderr.readline()]
         parent.terminate()
         said += parent.stderr.read().splitlines()
