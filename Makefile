@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports test-kafka kafka kafka-down bench lock clean
+.PHONY: help setup demo test check lint types imports test-kafka kafka kafka-down crash-test bench lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ kafka: setup ## start a real Apache Kafka in the background, on port 9092
 
 kafka-down: setup ## stop it
 	$(BIN)/refold kafka down
+
+crash-test: setup ## prove that tables are the fold of the log, whatever is killed: about an hour, as root for the full disk
+	$(BIN)/refold prove
 
 bench: setup kafka ## every measurement, on that Kafka
 	$(BIN)/refold bench ingest --json

@@ -123,13 +123,16 @@ def down(folder: Path = FOLDER, grace: float = 30) -> bool:
 @contextlib.contextmanager
 def running(folder: Path, port: int = 0, heap: str = "768m") -> Iterator[str]:
     """Run a broker within the block and yield its bootstrap address; port 0 takes a free one."""
-    folder = folder.absolute()
     port = port or free_port()
-    bootstrap = f"127.0.0.1:{port}"
-    command = _prepare(folder, port, heap)
-    with Processes(folder, grace=30) as processes:
-        processes.start("kafka", command, ready=lambda: answers(bootstrap), seconds=60)
-        yield bootstrap
+    with Processes(folder.absolute(), grace=30) as processes:
+        start(processes, folder, port, heap)
+        yield f"127.0.0.1:{port}"
+
+
+def start(processes: Processes, folder: Path, port: int, heap: str = "768m") -> Process:
+    """Start a broker among `processes` on what the folder holds, if anything; raises Unavailable."""
+    command = _prepare(folder.absolute(), port, heap)
+    return processes.start("kafka", command, ready=lambda: answers(f"127.0.0.1:{port}"), seconds=60)
 
 
 def jars() -> Path:

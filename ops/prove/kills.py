@@ -1,0 +1,98 @@
+"""Scenarios of harm to workers: killed, robbed of their disk, scaled, stopped, killed at every step of a flush."""
+
+import sys
+import time
+
+from ops.prove.cluster import wait
+from ops.prove.points import FEW, MANY, POINTS
+from ops.prove.scene import WORKERS, Scene
+
+ASLEEP = (
+    20.0  # seconds a stopped worker sleeps: twice its session, so that others take over and it wakes a zombie
+)
+
+
+def kill(scene: Scene) -> None:
+    """Kill random workers or stages 20 times, under load; their disks stay."""
+    for _ in range(4 if scene.quick else 20):
+        scene.rest(1, 5 if scene.quick else 15)
+        scene.kill(scene.any_worker())
+
+
+def lose_disk(scene: Scene) -> None:
+    """Kill workers and delete their data; every other time one stays away until the others took over."""
+    for n in range(2 if scene.quick else 20):
+        scene.rest(1, 5)
+        name = scene.any_worker()
+        scene.lose(name)
+        if n % 2 == 0:
+            scene.mended()
+        scene.cluster.back(name)
+
+
+def scale(scene: Scene) -> None:
+    """Scale workers 1-2-4-3-1 under load."""
+    for count in (1, 2, 4, 3, 1):
+        scene.cluster.run(f"worker-{n}" for n in range(count))
+        scene.recovery.fault()
+        scene.mended()
+        scene.rest(5, 10)
+
+
+def pause(scene: Scene) -> None:
+    """Stop workers for 20 s: others take the partitions over, and the sleeper wakes as a zombie in mid-flush."""
+    for _ in range(1 if scene.quick else 5):
+        scene.rest(2, 5)
+        with scene.cluster.paused(scene.any_worker()):
+            scene.recovery.fault()
+            time.sleep(ASLEEP)
+        scene.mended()
+        scene.figures["pauses"] = scene.figures.get("pauses", 0) + 1
+
+
+def mixed(scene: Scene) -> None:
+    """A little of each: two kills, two disks lost, one of them failing over while another worker is asleep."""
+    for _ in range(2):
+        scene.rest(1, 3)
+        scene.kill(scene.any_worker())
+    scene.rest(1, 3)
+    lost, asleep = scene.draw.sample(WORKERS, 2)
+    scene.lose(lost)
+    with scene.cluster.paused(asleep):
+        scene.recovery.fault()
+        time.sleep(ASLEEP)
+    scene.cluster.back(lost)
+    scene.mended()
+    scene.lose(lost)
+    scene.cluster.back(lost)
+    scene.figures["pauses"] = 1
+
+
+def points(scene: Scene) -> None:
+    """Kill both stages of a worker at each named point between fold, changelog, RocksDB, ack and commit."""
+    cluster = scene.cluster
+    cluster.run(WORKERS[1:])
+    members = []
+    for stage, names in POINTS.items():
+        commands = [
+            [sys.executable, "-m", "ops.prove.points", stage, point, str(passing)]
+            for point in names
+            for _ in range(1 if scene.quick else 4)
+            if (passing := scene.draw.randint(1, FEW.get(point, MANY)))
+        ]
+        scene.draw.shuffle(commands)
+        last = [sys.executable, "-m", "ops.cli", "worker", "--stage", stage]
+        members.append(cluster.add(f"points-{stage}", [*commands, last], REFOLD_WORKER=WORKERS[0]))
+        scene.figures[f"points_{stage}"] = len(commands)
+    struck = 0
+
+    def passed() -> bool:
+        nonlocal struck
+        died = sum(len(member.codes) for member in members)
+        while struck < died:
+            struck += 1
+            cluster.kills += 1
+            scene.recovery.fault()
+        return all(len(member.commands) == 1 for member in members)
+
+    wait(passed, "every point is passed", 900)
