@@ -104,19 +104,25 @@ class UserAgent:
 
     def take(self) -> Outgoing:
         """Return and forget what was said: touches by (origin, item partition), and erasures."""
-        said, self._said = self._said, _nothing_said()
+        said = self.tell()
         erased, self._erased = self._erased, {}
         topic, epoch = self._settings.topic("touches"), self._settings.epoch
         by_target: dict[int, list[Record]] = {}
         for origin, targets in said.items():
             for target, (told, led_by) in targets.items():
-                for record in _records(epoch, origin, told, led_by):
+                for record in records_of(epoch, origin, told, led_by):
                     by_target.setdefault(target, []).append((None, record))
         yield from ((topic, target, records) for target, records in by_target.items())
         yield from ((self._settings.topic("events"), number, gone) for number, gone in erased.items())
 
+    def tell(self) -> Mapping[int, Mapping[int, tuple[list[Touch | Link], list[Vector]]]]:
+        """Return and forget what items are told: by origin and item partition, with the vectors named there."""
+        said, self._said = self._said, _nothing_said()
+        return said
 
-def _records(epoch: int, origin: int, told: list[Touch | Link], led_by: list[Vector]) -> Iterator[bytes]:
+
+def records_of(epoch: int, origin: int, told: list[Touch | Link], led_by: list[Vector]) -> Iterator[bytes]:
+    """Yield the records of what an events partition says to an item partition, none larger than a broker takes."""
     record = touches.encode(epoch, origin, told, vectors.to_half(led_by))
     if len(record) <= MOST_BYTES or len(told) == 1:
         yield record
@@ -126,8 +132,8 @@ def _records(epoch: int, origin: int, told: list[Touch | Link], led_by: list[Vec
     for each in told[half:]:
         if isinstance(each, Touch) and each.arrived >= 0:
             each.arrived -= known
-    yield from _records(epoch, origin, told[:half], led_by[:known])
-    yield from _records(epoch, origin, told[half:], led_by[known:])
+    yield from records_of(epoch, origin, told[:half], led_by[:known])
+    yield from records_of(epoch, origin, told[half:], led_by[known:])
 
 
 def message_key(message: Any, settings: Settings) -> str:

@@ -42,13 +42,13 @@ def run(settings: Settings, singles: int = 300_000, batched: int = 2_000_000) ->
     with tempfile.TemporaryDirectory(prefix="refold-bench-") as folder, Processes(Path(folder)) as processes:
         here = replace(settings, data=Path(folder), namespace=f"bench-{uuid.uuid4().hex[:8]}")
         topics.create(here)
-        asyncio.run(_produce(here, load.events(singles), 1))
-        bare, _ = _measure(here, processes, "bare", [sys.executable, "-m", "bench.bare"], singles)
-        single, _ = _measure(here, processes, "single", [sys.executable, "-m", "ops.cli", "worker"], singles)
+        asyncio.run(produce(here, load.events(singles), 1))
+        bare, _ = measure(here, processes, "bare", [sys.executable, "-m", "bench.bare"], singles)
+        single, _ = measure(here, processes, "single", [sys.executable, "-m", "ops.cli", "worker"], singles)
         many = replace(here, namespace=f"{here.namespace}-batch")
         topics.create(many)
-        records = asyncio.run(_produce(many, load.events(batched), BATCH))
-        batch, growth = _measure(
+        records = asyncio.run(produce(many, load.events(batched), BATCH))
+        batch, growth = measure(
             many, processes, "batch", [sys.executable, "-m", "ops.cli", "worker"], records
         )
     figures = {
@@ -62,7 +62,8 @@ def run(settings: Settings, singles: int = 300_000, batched: int = 2_000_000) ->
     return report("ingest", settings.kafka, figures, TARGETS)
 
 
-async def _produce(settings: Settings, events: Iterator[Event], batch: int) -> int:
+async def produce(settings: Settings, events: Iterator[Event], batch: int) -> int:
+    """Write events in records of `batch`, and return how many records."""
     producer = AIOKafkaProducer(**settings.client(), linger_ms=20, max_batch_size=256 << 10)
     await producer.start()
     waiting: dict[int, list[Event]] = {}
@@ -85,10 +86,13 @@ async def _produce(settings: Settings, events: Iterator[Event], batch: int) -> i
     return records
 
 
-def _measure(
+def measure(
     settings: Settings, processes: Processes, name: str, command: list[str], records: int
 ) -> tuple[float, float]:
-    """Return records per second, and by how many MiB the process grew after a quarter of the work."""
+    """Run a worker, or what counts like one, to the end of the log.
+
+    Returns records per second, and by how many MiB the process grew after a quarter of the work.
+    """
     process = processes.start(name, command, env=settings.environment())
     admin = KafkaAdminClient(**settings.client())
     group = settings.topic("bare") if name == "bare" else settings.group("users")

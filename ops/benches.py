@@ -58,6 +58,18 @@ def index(
     _end(run(items=items, seconds=seconds), as_json)
 
 
+@bench.command()
+def rebuild(
+    events: Annotated[int, typer.Option(help="events in 64-event records")] = 2_000_000,
+    singles: Annotated[int, typer.Option(help="events in records of their own")] = 300_000,
+    as_json: Json = False,
+) -> None:
+    """How fast the log is folded again, beside how fast a worker folded it."""
+    from bench.rebuild import run
+
+    _end(run(Settings.from_env(), events, singles), as_json)
+
+
 def _end(result: dict[str, Any], as_json: bool) -> None:
     show(result, as_json)
     raise typer.Exit(0 if result["met"] else 1)

@@ -1,6 +1,7 @@
 """Progress of a long fold on standard error: a bar, records a second, and when it will be done."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
@@ -39,6 +40,20 @@ def bar(what: str) -> Iterator[Begin]:
             return lambda done: progress.advance(task, done)
 
         yield begin
+
+
+@contextlib.contextmanager
+def status() -> Iterator[Callable[[str], None]]:
+    """Say within the block what is waited for, each thing once, on a line of its own."""
+    said = {""}
+
+    def tell(what: str) -> None:
+        meant = re.sub(r"\d+ records", "records", what)
+        if meant not in said:
+            said.add(meant)
+            Console(stderr=True).print(what, highlight=False)
+
+    yield tell
 
 
 def silent(_: int) -> Advance:

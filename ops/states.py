@@ -13,6 +13,10 @@ Partitions = Annotated[
     list[int] | None, typer.Option("--partition", help="only this partition; may be repeated")
 ]
 
+Json = Annotated[bool, typer.Option("--json", help="print JSON for a program")]
+
+generations = typer.Typer(no_args_is_help=True, help="The generations of the state.")
+
 
 class Table(StrEnum):
     """A table of the topology."""
@@ -40,6 +44,8 @@ class At(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands to `refold`."""
     app.command()(dump)
+    app.command()(rebuild)
+    app.add_typer(generations, name="generations")
     app.command()(prove)
 
 
@@ -90,3 +96,51 @@ def prove(
     if len(verdicts) > 1:
         print(json.dumps(together(verdicts, seed)), flush=True)
     raise typer.Exit(0 if all(verdict["verdict"] == "equal" for verdict in verdicts) else 1)
+
+
+@generations.command("list")
+def generations_list(as_json: Json = False) -> None:
+    """List the generations of the state: number, stage, how they are folded, records behind."""
+    from ops.generations import listed
+
+    for one in listed(Settings.from_env()):
+        print(json.dumps(one) if as_json else "  ".join(f"{key}={value}" for key, value in one.items()))
+
+
+@generations.command("switch")
+def generations_switch(number: Annotated[int, typer.Argument(help="the generation to serve")]) -> None:
+    """Make a generation live as soon as it is level with the one that is; the old one stands by."""
+    from ops.generations import switch
+    from ops.progress import status
+
+    with status() as tell:
+        switch(Settings.from_env(), number, tell)
+    print(f"generation {number} is live")
+
+
+@generations.command("drop")
+def generations_drop(number: Annotated[int, typer.Argument(help="the generation to forget")]) -> None:
+    """Delete a generation that is not live: its topics, groups and folders."""
+    from ops.generations import drop
+    from ops.progress import status
+
+    with status() as tell:
+        drop(Settings.from_env(), number, tell)
+    print(f"generation {number} is dropped")
+
+
+def rebuild(
+    switch: Annotated[
+        bool, typer.Option("--switch", help="make it live once it is level with the live one")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Fold the log again into a new generation of the state, beside the live one, and compare the two."""
+    from models.surfaces import load
+    from ops.progress import bar, status
+    from ops.rebuild import rebuild as run
+
+    settings = Settings.from_env()
+    with bar("rebuild") as begin, status() as tell:
+        done = run(settings, load(settings.config).actions, switch=switch, begin=begin, tell=tell)
+    print(json.dumps(done) if as_json else "  ".join(f"{key}={value}" for key, value in done.items()))

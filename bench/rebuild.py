@@ -1,0 +1,77 @@
+"""How fast the whole log is folded again: all folds, from fetching to acknowledged rows, compared with the live ones.
+
+A worker folds each log first: what it did a second, over single-event records, is what `over_live` is measured
+against. Then `refold rebuild` folds the same log with two processes. Its time counts whole: making topics, reading
+and comparing the live tables, writing the changelogs, committing offsets.
+"""
+
+import asyncio
+import sys
+import tempfile
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench import load
+from bench.ingest import BATCH, measure, produce
+from bench.report import AT_LEAST, AT_MOST, report
+from models.surfaces import load as configured
+from ops import topics
+from ops.processes import Processes
+from ops.rebuild import rebuild
+from streams.errors import StateError
+from streams.settings import Settings
+
+PROCESSES = 2
+TARGETS = {
+    "events_per_s": (AT_LEAST, 50_000.0),
+    "over_live": (AT_LEAST, 5.0),
+    "linearity": (AT_LEAST, 0.8),
+    "rss_mb": (AT_MOST, 1_024.0),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Events a second of the worker and of the rebuild, and the most MiB that a process of the rebuild held."""
+
+    live: float
+    rebuilt: float
+    rss: float
+
+
+def run(settings: Settings, events: int = 2_000_000, singles: int = 300_000) -> dict[str, Any]:
+    """Measure on the broker of `settings` and return the report."""
+    single = _measure(settings, singles, 1)
+    quarter = _measure(settings, events // 4, BATCH)
+    whole = _measure(settings, events, BATCH)
+    figures = {
+        "events_per_s": round(whole.rebuilt),
+        "live_events_per_s": round(whole.live),
+        "single_events_per_s": round(single.rebuilt),
+        "live_single_events_per_s": round(single.live),
+        "over_live": round(single.rebuilt / single.live, 2),
+        "quarter_events_per_s": round(quarter.rebuilt),
+        "linearity": round(whole.rebuilt / quarter.rebuilt, 2),
+        "rss_mb": max(single.rss, quarter.rss, whole.rss),
+        "events": events,
+        "singles": singles,
+    }
+    return report("rebuild", settings.kafka, figures, TARGETS)
+
+
+def _measure(settings: Settings, events: int, batch: int) -> Measured:
+    """Fold a log of its own live, then again. Raises StateError when the two differ."""
+    with tempfile.TemporaryDirectory(prefix="refold-bench-") as folder:
+        here = replace(settings, data=Path(folder), namespace=f"bench-{uuid.uuid4().hex[:8]}")
+        topics.create(here)
+        records = asyncio.run(produce(here, load.events(events), batch))
+        with Processes(Path(folder)) as processes:
+            worker = [sys.executable, "-m", "ops.cli", "worker"]
+            live, _ = measure(here, processes, "worker", worker, records)
+        done = rebuild(here, configured(here.config).actions, switch=False, processes=PROCESSES)
+    print(done, file=sys.stderr)
+    if done["verdict"] != "equal" or done["events"] != events:
+        raise StateError(f"the rebuild is not what the worker folded: {done}")
+    return Measured(live * events / records, done["events"] / done["seconds"], done["rss_mb"])
