@@ -139,10 +139,10 @@ def load(
 @app.command()
 def lag(as_json: Json = False) -> None:
     """Show how many records each topic's stage has not folded yet, in the live generation."""
-    from ops.generations import live
     from ops.lag import lag as behind
+    from streams.generations import of_live
 
-    _say(behind(live(Settings.from_env())), as_json)
+    _say(behind(of_live(Settings.from_env())), as_json)
 
 
 @topics.command("create")

@@ -53,12 +53,6 @@ def every(settings: Settings) -> list[Settings]:
     return [one.of(settings) for one in recorded.running] or [settings]
 
 
-def live(settings: Settings) -> Settings:
-    """Return the settings of the live generation, the first one while none is recorded."""
-    found = recorded_in(settings).live
-    return settings if found is None else found.of(settings)
-
-
 def differences(generation: Generation, folds: Mapping[str, str]) -> str:
     """Return what tells the folds of a generation from these, by stage; empty if nothing does.
 
