@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 PARTS = ("worker", "api")
 LOOK = 0.1  # seconds between two looks at the children
 PAUSE = 1.0  # seconds before a part that ended again is started again; doubled while it keeps ending
-LONGEST = 30.0  # the longest pause; a part that ran for longer is started again at once
+LONGEST = 10.0  # the longest pause
+STEADY = 30.0  # a part that ran for longer is started again at once
 LAST_WORDS = "refold worker: "
 
 
@@ -94,7 +95,7 @@ class Part:
 
     def ended(self, now: float) -> float:
         """Return how many seconds to wait before the next start."""
-        if now - self._since > LONGEST:
+        if now - self._since > STEADY:
             self._pause = 0.0
         pause, self._pause = self._pause, min(max(PAUSE, 2 * self._pause), LONGEST)
         self._due = now + pause
@@ -108,6 +109,7 @@ def _keep(_: str) -> None:
 def supervise(settings: Settings) -> None:
     """Run until Ctrl-C or SIGTERM; a part that ends is named, with the end of its log, and started again."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("kafka").setLevel(logging.WARNING)
     for one in every(settings):
         for name in ensure(one):
             logger.info("created topic %s", name)

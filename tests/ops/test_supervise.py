@@ -124,7 +124,7 @@ def test_last_words_are_heard_when_the_disk_is_full(tmp_path):
 def test_the_first_restart_is_at_once_and_the_pauses_grow_while_it_keeps_ending():
     part = supervise.Part("worker", processes=None)
 
-    assert [part.ended(now=10.0) for _ in range(8)] == [0, 1, 2, 4, 8, 16, 30, 30]
+    assert [part.ended(now=10.0) for _ in range(8)] == [0, 1, 2, 4, 8, 10, 10, 10]
     assert part.ended(now=1_000.0) == 0
 
 
