@@ -9,7 +9,7 @@ and ends the process when it cannot.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from mode import Service
 
 from agents.crash import die, why
 from agents.store import Store
+from streams.changelog import NOTE
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,9 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
         began = said = time.monotonic()
         before = self.restored
         while any(count > 0 for count in left.values()):
-            self.restored += await self._take(turn, stores)
+            for place, records in (await self._poll(turn)).items():
+                stores[place].restore(place.partition, records)
+                self.restored += len(records)
             if self._turn != turn:
                 return
             for place, end in ends.items():
@@ -128,12 +131,23 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
         logger.info("restored %d records in %.1f s", self.restored - before, time.monotonic() - began)
 
     async def _follow(self, turn: int, tps: Iterable[Any]) -> None:
-        """Keep standby partitions up with their changelogs, until the turn ends."""
+        """Keep standby partitions up with their changelogs, flush by flush, until the turn ends."""
         stores = self._stores(tps)
+        begun: dict[Any, list[Any]] = {
+            place: [] for place in stores
+        }  # records of a flush whose note is to come
+        level = False
         try:
-            await self._seek(stores)
+            ends = await self._seek(stores)
             while self._turn == turn:
-                await self._take(turn, stores)
+                for place, records in (await self._poll(turn)).items():
+                    begun[place] += records
+                    if whole := _whole(begun[place]):
+                        stores[place].restore(place.partition, begun[place][:whole])
+                        del begun[place][:whole]
+                if not level and all([await self._reader.position(place) >= ends[place] for place in ends]):  # type: ignore[union-attr]
+                    level = True
+                    logger.info("%d standby partitions are level with their changelogs", len(stores))
         except Exception as error:  # noqa: BLE001 - a standby that falls behind unseen is none
             die(f"following changelogs as a standby failed: {why(error)}")
 
@@ -164,14 +178,20 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
             self._reader.seek(place, max(start, begins[place]))
         return ends
 
-    async def _take(self, turn: int, stores: Mapping[Any, Store]) -> int:
+    async def _poll(self, turn: int) -> Mapping[Any, list[Any]]:
+        """Return what comes next, nothing once the turn has ended: what is written next is written in that turn."""
         assert self._reader is not None
-        polled = await self._reader.getmany(timeout_ms=POLL_MS, max_records=BATCH)
-        if self._turn != turn:
-            return 0
-        for place, records in polled.items():
-            stores[place].restore(place.partition, records)
-        return sum(map(len, polled.values()))
+        polled: Mapping[Any, list[Any]] = await self._reader.getmany(timeout_ms=POLL_MS, max_records=BATCH)
+        return polled if self._turn == turn else {}
 
     def _stores(self, tps: Iterable[Any]) -> dict[Any, Store]:
         return {TopicPartition(tp.topic, tp.partition): self.tp_to_table[tp].data for tp in tps}
+
+
+def _whole(records: Sequence[Any]) -> int:
+    """Return how many of these records make up whole flushes: those up to the last note of an owner."""
+    for count in range(len(records), 0, -1):
+        last = records[count - 1]
+        if last.key == NOTE and last.headers:  # a claim has none
+            return count
+    return 0
