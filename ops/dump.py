@@ -18,8 +18,9 @@ import numpy as np
 import rocksdict
 from rocksdict import AccessType, Rdict
 
-from ops.fold import KINDS, VERSIONS, Source, ends, fold, identity, stage_of
-from ops.scratch import OFFSET, Scratch, rows_of
+from ops.fold import KINDS, SOURCES, VERSIONS, Source, ends, stage_of
+from ops.reference import reference
+from ops.scratch import OFFSET, rows_of, temporary
 from streams import changelog as notes
 from streams.changelog import NOBODY, NOTE, Note, Reading
 from streams.errors import StateError
@@ -27,6 +28,7 @@ from streams.log import Log, Record
 from streams.rows import unpack
 from streams.settings import Settings
 
+NAMES = {table: [field.name for field in dataclasses.fields(kind)] for table, kind in KINDS.items()}
 TRIES = 5  # of opening a database whose owner may be deleting files meanwhile
 PAUSE = 0.2  # seconds between them
 
@@ -94,20 +96,24 @@ def digest(rows: Iterable[tuple[bytes, bytes]]) -> tuple[int, str]:
     return count, found.hexdigest()
 
 
-def decoded(table: str, key: bytes, row: bytes) -> dict[str, Any]:
-    """Return a row's fields by name, vectors as lists and bytes as hex; raises StateError on an unknown version."""
+def fields(table: str, key: bytes, row: bytes) -> dict[str, Any]:
+    """Return a row's fields by name; raises StateError, naming the key, on an unknown version."""
     try:
         values = unpack(VERSIONS[table], row)
     except StateError as error:
         raise StateError(f"{table} {key!r}: {error}, with `refold rebuild`") from None
-    names = (field.name for field in dataclasses.fields(KINDS[table]))
-    return {name: _plain(value) for name, value in zip(names, values, strict=True)}
+    return dict(zip(NAMES[table], values, strict=True))
+
+
+def decoded(table: str, key: bytes, row: bytes) -> dict[str, Any]:
+    """Return a row's fields by name, vectors as lists and bytes as hex; raises StateError as `fields` does."""
+    return {name: _plain(value) for name, value in fields(table, key, row).items()}
 
 
 def checked(table: str, standing: Standing) -> Iterator[tuple[bytes, bytes]]:
     """Yield rows in the order of their keys; raises StateError at one of an unknown version."""
     for key, row in standing.scan():
-        decoded(table, key, row)
+        fields(table, key, row)
         yield key, row
 
 
@@ -163,7 +169,7 @@ def in_changelog(
 ) -> Iterator[Standing]:
     """Yield the rows a changelog tells, up to the last note there at or before `until_offset`."""
     end = None if until_offset is None else until_offset + 1
-    with _temporary(settings, {}) as scratch:
+    with temporary(settings.data, {}) as scratch:
         rows = scratch.rows(table)
         for note, changed, offset in flushes(source.changelog(table, partition, end)):
             rows.put_rows(partition, {**changed, NOTE: notes.encode(note)}, offset)
@@ -180,10 +186,9 @@ def in_log(
     weights: Mapping[str, float],
 ) -> Iterator[Standing]:
     """Yield the rows that the log up to `positions` folds to."""
-    with _temporary(settings, identity(settings, weights)) as scratch:
-        fold(source, settings, stage_of(table), partition, scratch, positions, weights)
-        rows = scratch.rows(table)
-        yield Standing(rows.note(partition), -1, lambda: rows.scan(partition))
+    with reference(source, settings, stage_of(table), partition, weights) as truth:
+        truth.fold({topic: positions.get(topic, 0) for topic in SOURCES[table]})
+        yield Standing(Note(positions=dict(truth.reached)), -1, lambda: truth.rows(table))
 
 
 def flushes(batches: Iterable[list[Record]]) -> Iterator[tuple[Note, dict[bytes, bytes | None], int]]:
@@ -204,16 +209,6 @@ def flushes(batches: Iterable[list[Record]]) -> Iterator[tuple[Note, dict[bytes,
                 changed = reading.read(waiting)
                 yield reading.note, changed, record.offset
                 waiting = []
-
-
-@contextlib.contextmanager
-def _temporary(settings: Settings, meant: Mapping[str, str]) -> Iterator[Scratch]:
-    settings.data.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(prefix="fold-", dir=settings.data) as folder,
-        Scratch(Path(folder), meant) as scratch,
-    ):
-        yield scratch
 
 
 @contextlib.contextmanager
@@ -272,9 +267,8 @@ def _taken(table: str, standing: Standing) -> Dumped:
 
 
 def _line(table: str, partition: int, key: bytes, row: bytes) -> dict[str, Any]:
-    fields = decoded(table, key, row)
-    hashed = hashlib.sha256(row).hexdigest()
-    return {"table": table, "partition": partition, "key": key.decode(), "sha256": hashed, "row": fields}
+    shown, hashed = decoded(table, key, row), hashlib.sha256(row).hexdigest()
+    return {"table": table, "partition": partition, "key": key.decode(), "sha256": hashed, "row": shown}
 
 
 def _plain(value: Any) -> Any:

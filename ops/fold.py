@@ -19,12 +19,14 @@ from models.items import ItemRow
 from models.popular import Popular
 from models.users import User
 from ops.scratch import Scratch
-from streams import changelog
+from streams import archives, changelog, events
 from streams.changelog import NOTE
 from streams.errors import Refused, StateError
 from streams.log import Record
+from streams.rows import Vector
 from streams.settings import Settings
 from streams.topology import STAGES, TABLES, Stage
+from streams.touches import Link, Touch
 
 SOURCES: Mapping[str, tuple[str, ...]] = {table.name: table.sources for table in TABLES}
 VERSIONS: Mapping[str, int] = {table.name: table.version for table in TABLES}
@@ -37,6 +39,10 @@ KINDS: Mapping[str, type[User] | type[ItemRow] | type[Popular]] = {
 MOST_DIRTY = {"users": 10_000, "items": 10_000, "popular": 2_000}
 
 Fold = Callable[[Any], None]
+# what a user fold says, by item partition: touches, and the vectors they name
+Said = Mapping[int, tuple[list[Touch | Link], list[Vector]]]
+Hear = Callable[[Said], None]
+Advance = Callable[[int], None]
 
 
 class Source(Protocol):
@@ -122,15 +128,16 @@ def fold(
     rows: Mapping[str, Rows] | Scratch,
     until: Mapping[str, int],
     weights: Mapping[str, float],
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Advance = lambda _: None,
+    hear: Hear | None = None,
 ) -> Folded:
     """Fold a partition's sources from where the rows' notes stand up to the positions `until`; return counts.
 
-    `progress` takes how many offsets were passed. Raises StateError when the rows are further already, and as the log
-    does; an error of a fold propagates, for no state behind it can be trusted.
+    `progress` takes how many offsets were passed, `hear` what users tell items. Raises StateError when the rows are
+    further already, and as the log does; an error of a fold propagates, for no state behind it can be trusted.
     """
     at_rest = {name: rows.rows(name) for name in STAGES[stage]} if isinstance(rows, Scratch) else rows
-    shell = Shell(settings, stage, partition, at_rest, weights)
+    shell = Shell(settings, stage, partition, at_rest, weights, speaks=hear is not None)
     reached = positions(at_rest, stage, partition)
     folded = Folded()
     with _calm():
@@ -148,6 +155,8 @@ def fold(
                 progress(position - reached[source])
                 reached[source] = position
                 shell.write(reached, MOST_DIRTY)
+                if hear is not None and counts:
+                    hear(shell.users.tell().get(partition, {}))
             progress(end - reached[source])
             reached[source] = end
         shell.write(reached)
@@ -203,11 +212,14 @@ def _take(take: Fold, batch: list[Record], folded: Folded, *, counts: bool) -> N
             folded.refused += 1
         else:
             if counts:
-                folded.events += events_in(record.value or b"")
+                folded.events += events_in(record)
 
 
-def events_in(value: bytes) -> int:
-    """Return how many events a good record holds, from the head of its MessagePack array."""
+def events_in(record: Record) -> int:
+    """Return how many events a good record holds, from the head of its MessagePack array if it is whole."""
+    value = record.value or b""
+    if record.headers and archives.erased(record):
+        return len(events.decode_left(value, int(record.timestamp * 1000)))
     head = value[0]
     return head & 0x0F if head < 0xA0 else int.from_bytes(value[1 : 3 if head == 0xDC else 5])
 

@@ -6,6 +6,7 @@ that a fold goes on from an earlier place.
 
 import contextlib
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
@@ -122,6 +123,17 @@ class ScratchRows:
     def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Yield every row with its key, in the order of the keys."""
         return rows_of(self._scratch.db(self._table, partition))
+
+
+@contextlib.contextmanager
+def temporary(below: Path, identity: Mapping[str, str]) -> Iterator[Scratch]:
+    """Yield empty tables in a folder of their own, deleted at the end."""
+    below.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="fold-", dir=below) as folder,
+        Scratch(Path(folder), identity) as made,
+    ):
+        yield made
 
 
 def rows_of(db: Rdict) -> Iterator[tuple[bytes, bytes]]:

@@ -44,6 +44,7 @@ class At(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands to `refold`."""
     app.command()(dump)
+    app.command()(verify)
     app.command()(rebuild)
     app.add_typer(generations, name="generations")
     app.command()(prove)
@@ -70,6 +71,34 @@ def dump(
     numbers = partition or range(settings.partitions)
     for line in lines(settings, table, place, numbers, weights, to_end=at is At.END, digests=digest):
         print(json.dumps(line))
+
+
+def verify(
+    table: Annotated[Table | None, typer.Option(help="only this table")] = None,
+    count: Annotated[
+        int | None, typer.Option("--sample", min=1, help="so many partitions of tables, drawn at random")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of the sample")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare tables, while workers run, with the fold of the log; exit code 1 when any row or touch differs."""
+    from models.surfaces import load
+    from ops.progress import bar
+    from ops.verdict import text
+    from ops.verify import check, every, sample
+    from streams.generations import of_live
+
+    settings = of_live(Settings.from_env())
+    units = every(settings, table)
+    chosen = units if count is None else sample(units, count, seed)
+    equal = True
+    with bar("verifying") as begin:
+        for report in check(settings, load(settings.config).actions, chosen, begin):
+            equal = equal and report["verdict"] == "equal"
+            print(json.dumps(report) if as_json else text(report), flush=True)
+    if as_json:
+        print(json.dumps({"verdict": "equal" if equal else "different"}))
+    raise typer.Exit(0 if equal else 1)
 
 
 def prove(

@@ -11,19 +11,19 @@ from models.users import User
 from ops import dump
 from ops.dump import at_worker, decoded, flushes, in_changelog, in_log
 from ops.fake import Log
-from ops.fold import STAGES
+from ops.fold import STAGES, stage_of
 from ops.scratch import OFFSET
 from streams import changelog as notes
 from streams.changelog import NOBODY, NOTE, Note, headers
 from streams.errors import StateError
 from streams.settings import Settings
-from tests.agents.simulator import SOURCES, run
-from tests.ops.test_fold import AT, a_world
+from tests.agents.simulator import run
+from tests.ops.test_fold import a_world, as_log
 
 
 def worker(settings, name, rows, offset, table="users", partition=0):
     """The database of a worker, open as long as it runs."""
-    folder = settings.data / name / settings.group("users") / "v1" / "tables"
+    folder = settings.data / name / settings.group(stage_of(table)) / "v1" / "tables"
     folder.mkdir(parents=True, exist_ok=True)
     db = Rdict(str(folder / f"{table}-{partition}.db"), Options(raw_mode=True))
     batch = WriteBatch(raw_mode=True)
@@ -46,13 +46,7 @@ def settings(tmp_path):
 def test_the_three_places_are_equal(settings, stage):
     broker = a_world(7)
     tables = run(broker, stage, random.Random(7), crashes=2)
-    log = Log(2)
-    for topic in [*SOURCES[stage], *(f"{table}-changelog" for table in STAGES[stage])]:
-        name = f"refold-{topic}" if topic.endswith("changelog") else topic
-        for number in range(2):
-            beside = broker.sender.headers.get((name, number), [])
-            for index, (key, value) in enumerate(broker.log(name, number)):
-                log.append(topic, number, key, value, AT, beside[index] if index < len(beside) else ())
+    log = as_log(broker)
     for table in STAGES[stage]:
         for number in range(2):
             with in_changelog(log, settings, table, number) as told:

@@ -14,11 +14,12 @@ from ops import fold as folding
 from ops.fake import Log
 from ops.fold import ends, fingerprints, fold, identity
 from ops.scratch import Scratch
-from streams import events, items, profiles
+from streams import archives, events, items, profiles
 from streams.changelog import NOTE
 from streams.errors import Refused, StateError
 from streams.events import Event
 from streams.items import Item
+from streams.log import Record
 from streams.partition import partition_of
 from streams.profiles import Profile
 from streams.settings import Settings
@@ -69,11 +70,13 @@ def a_world(seed=0, count=200):
 
 
 def as_log(broker):
+    """What the broker holds, changelogs too, in the form in which the log is read."""
     log = Log(SETTINGS.partitions)
-    for topic in ("events", "profiles", "items", "touches"):
-        for number in range(SETTINGS.partitions):
-            for key, value in broker.log(topic, number):
-                log.append(topic, number, key, value, AT)
+    for (name, number), records in broker.sender.log.items():
+        beside = broker.sender.headers.get((name, number), [])
+        for offset, (key, value) in enumerate(records):
+            headers = beside[offset] if offset < len(beside) else ()
+            log.append(name.removeprefix("refold-"), number, key, value, AT, headers)
     return log
 
 
@@ -149,7 +152,10 @@ def test_every_event_is_counted_as_folded_duplicate_or_refused():
 @pytest.mark.parametrize("count", [1, 15, 16, 500])
 def test_events_are_counted_without_decoding_them(count):
     batch = [Event(event_id=str(n), type="click", at=AT, user_id="u") for n in range(count)]
-    assert folding.events_in(events.encode(batch)) == count
+    whole = Record("events", 0, 0, b"u", events.encode(batch), AT / 1000)
+    assert folding.events_in(whole) == count
+    cut = Record("events", 0, 0, b"u", events.without(whole.value, {0}), AT / 1000, archives.HEADERS)
+    assert folding.events_in(cut) == count - 1
 
 
 def test_a_compacted_catalogue_folds_to_the_same_rows_at_its_end():
