@@ -4,7 +4,7 @@
 Kafka and are scaled apart. Nothing happens at import; `create_app` makes everything.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import faust
@@ -82,7 +82,7 @@ def create_app(settings: Settings, stage: Stage, weights: Mapping[str, float]) -
     dead = DeadLetters(settings)
     attach = {"users": _users, "items": _items}[stage]
     tables, flusher = attach(app, settings, weights, publisher, dead)
-    _keep_safe(app, tables, publisher, flusher)
+    _keep_safe(app, settings, tables, publisher, flusher)
     sources = {
         source for one in TABLES for table in tables if one.name == table.name for source in one.sources
     }
@@ -122,7 +122,9 @@ def _items(
     return [items, popular], flusher
 
 
-def _keep_safe(app: faust.App, tables: list[Table[Any]], publisher: Publisher, flusher: Flusher) -> None:
+def _keep_safe(
+    app: faust.App, settings: Settings, tables: list[Table[Any]], publisher: Publisher, flusher: Flusher
+) -> None:
     @app.task  # type: ignore[untyped-decorator]
     async def flush() -> None:
         app.sensors.remove(app.monitor)  # statistics nobody reads here, at a twentieth of a record's cost
@@ -141,8 +143,22 @@ def _keep_safe(app: faust.App, tables: list[Table[Any]], publisher: Publisher, f
         await settle()
         await publisher.stop()
 
+    async def adopt(*_: Any, **__: Any) -> None:
+        take_over(settings, tables, app.tables.recovery.active_tps)
+
     app.on_partitions_revoked.connect(settle, weak=False)
+    app.on_rebalance_complete.connect(adopt, weak=False)
     app.on_before_shutdown.connect(stop, weak=False)
+
+
+def take_over(settings: Settings, tables: Iterable[Table[Any]], changelogs: Iterable[Any]) -> None:
+    """Look at restored partitions, named by their changelogs.
+
+    What must be said again is then said at once: records may be hours away, and compaction does not wait.
+    """
+    named = {settings.changelog(table.name): table for table in tables}
+    for place in changelogs:
+        named[place.topic].partition(place.partition)
 
 
 class _Lazy:

@@ -58,7 +58,6 @@ class Flusher:
         sources = {source for one in TABLES for source in one.sources}
         self._source_of = {settings.topic(source): source for source in sources}
         self._sources = {one.name: one.sources for one in TABLES}
-        self._positions: dict[int, dict[str, int]] = {}
         self.done = 0  # records folded and flushes made, for the watchdog
         self.flushing: float | None = None  # since when, by the monotonic clock
         self._held: list[Any] = []
@@ -73,10 +72,10 @@ class Flusher:
         self.done += 1
         self._held.append(event)
         self._bytes += len(message.value or b"")
-        positions = self._positions.setdefault(message.partition, {})
         source = self._source_of[message.topic]
-        if message.offset >= positions.get(source, 0):
-            positions[source] = message.offset + 1
+        for table in self._tables:
+            if source in self._sources[table.name]:
+                table.partition(message.partition).reach(source, message.offset + 1)
 
     @property
     def full(self) -> bool:
@@ -96,7 +95,7 @@ class Flusher:
             held, self._held, self._bytes = self._held, [], 0
             said = list(self._say())
             changed = [
-                (self._settings.changelog(table.name), partition, self._freeze(table, partition))
+                (self._settings.changelog(table.name), partition, partition.freeze())
                 for table in self._tables
                 for partition in table.dirty()
             ]
@@ -109,12 +108,6 @@ class Flusher:
                 event.ack()
             self.done += 1
             self.flushing = None
-
-    def _freeze(self, table: Table[Any], partition: Partition[Any]) -> Frozen:
-        reached = self._positions.get(partition.number, {})
-        return partition.freeze(
-            {name: reached[name] for name in self._sources[table.name] if name in reached}
-        )
 
     async def _publish(self, topic: str, partition: Partition[Any], rows: Frozen) -> None:
         number = partition.number

@@ -46,7 +46,7 @@ class Partition(Generic[S]):
     """The rows of one partition: two generations of cached states, the dirty ones, and those being flushed.
 
     It lasts as long as the partition is ours: `owner` is the offset of our claim in the changelog, `end` the last
-    offset there we know of, `positions` how far the sources are folded into the rows at rest.
+    offset there we know of, `positions` how far the sources are folded into the rows at rest, `reached` how far by now.
     """
 
     def __init__(self, number: int, table: "Table[S]") -> None:
@@ -58,13 +58,14 @@ class Partition(Generic[S]):
         self.dirty: dict[str, S] = {}
         note = changelog.decode(table.rows.get_row(number, NOTE))
         self.positions: Mapping[str, int] = note.positions
-        self._reached = self.positions  # with the frozen rows
+        self.reached = dict(note.positions)
+        self._noted: Mapping[str, int] = note.positions  # with the frozen rows
         self.owner = NOBODY
         self.end = table.rows.offset(number)
-        for (
-            key
-        ) in note.void:  # the changelog's last word on these is a fenced worker's: say the true one again
-            if table.rows.get_row(number, key) is not None:
+        # the changelog's last word on these is another's, who knew less: say the true one again
+        self._void = NOTE in note.void
+        for key in note.void:
+            if key != NOTE and table.rows.get_row(number, key) is not None:
                 self.dirty[key.decode()] = self.get(key.decode())
 
     def get(self, key: str) -> S:
@@ -79,6 +80,19 @@ class Partition(Generic[S]):
         """Mark a state changed; the next flush publishes it."""
         self.dirty[key] = state
 
+    def reach(self, source: str, position: int) -> None:
+        """Take note that a source is folded up to a position; a replay is behind it for a while."""
+        if position > self.reached.get(source, 0):
+            self.reached[source] = position
+
+    @property
+    def behind(self) -> bool:
+        """Tell whether the changelog lacks something: rows, or only a note of how far they reach.
+
+        Only the note, when a worker died between the last of its rows and its note, and a replay finds all folded.
+        """
+        return bool(self.dirty) or self._void or self.reached != self.positions
+
     def _load(self, key: str) -> S:
         raw = key.encode()
         row = self.frozen[raw] if raw in self.frozen else self._table.rows.get_row(self.number, raw)
@@ -92,7 +106,8 @@ class Partition(Generic[S]):
         assert not self.frozen, "the flush before this one was not stored"
         self.frozen = {key.encode(): state.row() for key, state in self.dirty.items()}
         self.dirty = {}
-        self._reached = changelog.merge(self.positions, positions or {})
+        self.reached = changelog.merge(self.reached, positions or {})
+        self._noted = dict(self.reached)
         if len(self._young) > self._table.cached:
             self._old, self._young = self._young, {}
         return self.frozen
@@ -111,7 +126,7 @@ class Partition(Generic[S]):
 
     def note(self) -> bytes:
         """Return the value of the note that ends a flush."""
-        return changelog.encode(Note(self.owner, dict(self._reached)))
+        return changelog.encode(Note(self.owner, dict(self._noted)))
 
     def wrote(self, count: int, last: int) -> None:
         """Take note that the changelog took `count` records up to the offset `last`.
@@ -128,7 +143,7 @@ class Partition(Generic[S]):
     def store(self, offset: int) -> None:
         """Write the frozen rows, which the changelog has acknowledged up to `offset`, and how far they reach."""
         self._table.rows.put_rows(self.number, {**self.frozen, NOTE: self.note()}, offset)
-        self.positions, self.frozen = self._reached, {}
+        self.positions, self.frozen, self._void = self._noted, {}, False
 
 
 class Table(Generic[S]):
@@ -156,7 +171,7 @@ class Table(Generic[S]):
 
     def dirty(self) -> list[Partition[S]]:
         """Return the partitions with something to flush."""
-        return [partition for partition in self._partitions.values() if partition.dirty]
+        return [partition for partition in self._partitions.values() if partition.behind]
 
     def forget(self, numbers: Iterable[int] | None = None) -> None:
         """Drop partitions from memory (all without `numbers`); what was not flushed will be folded again."""

@@ -66,7 +66,7 @@ class Reading:
         """Return the rows that records leave behind, None for a deleted one, and move `note` on.
 
         Rows of an owner that was fenced off are left out; their keys stand in `note.void` until their true rows
-        are written again.
+        are written again, and so does NOTE when its last value says less than is known.
         """
         rows: dict[bytes, bytes | None] = {}
         owner, positions, void = self.note.owner, dict(self.note.positions), set(self.note.void)
@@ -74,11 +74,12 @@ class Reading:
             writer = _owner(record)
             if record.key == NOTE:
                 said = decode(record.value)
-                if writer == NOBODY:
-                    writer = record.offset
-                if writer >= owner:
+                writer = record.offset if writer == NOBODY else writer
+                fenced = writer < owner
+                if not fenced:
                     # a claim may come late, from a worker that knows less than the owner it fences off
                     owner, positions = writer, merge(positions, said.positions)
+                (void.add if fenced or positions != said.positions else void.discard)(NOTE)
             elif record.key is None:
                 continue
             elif writer >= owner:

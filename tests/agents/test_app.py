@@ -6,9 +6,13 @@ import pytest
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from agents.app import create_app
+from agents.app import create_app, take_over
+from agents.fake import Rows
+from agents.table import Table
 from models.actions import DEFAULTS
+from models.popular import Popular
 from models.users import User
+from streams.changelog import NOTE, Note, encode
 from streams.settings import Settings
 from streams.topology import TABLES
 
@@ -88,3 +92,26 @@ def test_a_password_reaches_faust(stage, tmp_path):
     credentials = create_app(settings, stage, DEFAULTS).conf.broker_credentials
     assert (credentials.username, credentials.password) == ("u", "p")
     assert credentials.ssl_context is not None
+
+
+def test_what_must_be_said_again_is_said_without_a_record_to_fold(settings):
+    rows = Rows()
+    rows.put_rows(1, {b"all": Popular().row(), NOTE: encode(Note(3, {}, (b"all",)))}, 7)
+    table = Table("popular", rows, Popular, Popular.from_row)
+    take_over(settings, [table], [TP(settings.changelog("popular"), number) for number in (0, 1)])
+    assert [partition.number for partition in table.dirty()] == [1]
+
+
+def test_restored_partitions_are_looked_at(app, settings, stage):
+    async def restored():
+        for name in STAGES[stage]:
+            app.tables[name].data.put_rows(2, {NOTE: encode(Note(3, {}, (NOTE,)))}, 7)
+            app.tables.recovery.active_tps.add(TP(settings.changelog(name), 2))
+        await app.on_rebalance_complete.send()
+
+    opened = []
+    for table in app.tables.values():
+        get_row = table.data.get_row
+        table.data.get_row = lambda number, key, found=get_row: opened.append(number) or found(number, key)
+    asyncio.run(restored())
+    assert opened == [2] * len(STAGES[stage])

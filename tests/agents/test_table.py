@@ -87,6 +87,38 @@ def test_a_claim_says_what_rows_rest_and_the_note_what_the_flush_adds():
     assert decode(partition.note()) == Note(1, {"events": 9})
 
 
+def test_positions_alone_are_reason_for_a_flush():
+    """A worker died between its last row and its note: a replay changes no row, and the note must still be said."""
+    held = table()
+    partition = held.partition(0)
+    assert held.dirty() == []
+    partition.reach("touches", 4)
+    partition.reach("touches", 2)  # another replay
+    assert held.dirty() == [partition]
+    assert partition.freeze() == {}
+    partition.reach("touches", 5)
+    assert decode(partition.note()).positions == {"touches": 4}
+    partition.store(0)
+    assert held.dirty() == [partition]
+    partition.freeze()
+    partition.store(1)
+    assert held.dirty() == []
+
+
+def test_what_a_fenced_worker_said_last_is_said_again():
+    rows, known = Rows(), choose(Popular(), "i", 1.0)
+    rows.put_rows(0, {b"a": known.row(), NOTE: encode(Note(3, {"touches": 4}, (b"a", b"new", NOTE)))}, 7)
+    held = table(rows)
+    partition = held.partition(0)
+    assert held.dirty() == [partition]
+    assert partition.freeze() == {b"a": known.row()}  # what has no row yet will be folded
+    partition.store(8)
+    assert decode(rows.get_row(0, NOTE)) == Note(NOBODY, {"touches": 4})
+    rows.put_rows(1, {NOTE: encode(Note(3, {}, (NOTE,)))}, 7)
+    assert held.dirty() == []
+    assert held.partition(1) in held.dirty()
+
+
 def test_memory_is_bounded_by_two_generations():
     partition = table(cached=10).partition(0)
     for n in range(200):

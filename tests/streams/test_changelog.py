@@ -45,6 +45,8 @@ def test_a_claim_that_comes_late_takes_no_position_back():
     reading.read([Said(0, NOTE, encode(Note(NOBODY, {"events": 3})))])
     reading.read([Said(1, NOTE, encode(Note(0, {"events": 9, "profiles": 1})), headers(0))])
     reading.read([Said(2, NOTE, encode(Note(NOBODY, {"events": 3})))])
+    assert reading.note == Note(2, {"events": 9, "profiles": 1}, (NOTE,))  # to be said again
+    reading.read([Said(3, NOTE, encode(Note(2, {"events": 9, "profiles": 1})), headers(2))])
     assert reading.note == Note(2, {"events": 9, "profiles": 1})
 
 
@@ -70,9 +72,9 @@ def test_a_fenced_workers_rows_and_notes_are_void():
         ]
     )
     assert rows == {b"a": b"new"}
-    assert reading.note == Note(2, {"events": 7}, (b"a", b"b"))
+    assert reading.note == Note(2, {"events": 7}, (b"a", b"b", NOTE))
     assert reading.read([Said(8, b"a", b"new", headers(2))]) == {b"a": b"new"}
-    assert reading.note.void == (b"b",)
+    assert reading.note.void == (b"b", NOTE)
 
 
 def test_positions_merge_to_the_further_of_each():
