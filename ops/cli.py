@@ -77,8 +77,10 @@ def api() -> None:
     """Run an API process: a replica of the tables, the index and the HTTP interface."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more threads stall requests; read when numpy loads
     from api.server import serve
+    from ops.travel import Traveller
 
-    serve(Settings.from_env())
+    settings = Settings.from_env()
+    serve(settings, Traveller(settings))
 
 
 @app.command()
