@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `refold`."""
     app.command()(dump)
     app.command()(verify)
+    app.command()(audit)
     app.command()(rebuild)
     app.add_typer(generations, name="generations")
     app.command()(prove)
@@ -99,6 +100,29 @@ def verify(
     if as_json:
         print(json.dumps({"verdict": "equal" if equal else "different"}))
     raise typer.Exit(0 if equal else 1)
+
+
+def audit(
+    day: Annotated[
+        int | None, typer.Option(help="take the partition of this day, counted since 1970; without it of today")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Verify the one partition of one table whose day it is, and heal it where its rows are not those of the log."""
+    from models.surfaces import load
+    from ops.audit import audit as check
+    from ops.audit import today
+    from ops.progress import bar
+    from ops.verdict import text
+    from streams.generations import of_live
+
+    settings = of_live(Settings.from_env())
+    wrong = 0
+    with bar("auditing") as begin:
+        for report in check(settings, load(settings.config).actions, today() if day is None else day, begin):
+            print(json.dumps(report) if as_json else text(report), flush=True)
+            wrong += report["verdict"] == "different" and "topic" in report  # rows are healed, or it raised
+    raise typer.Exit(1 if wrong else 0)
 
 
 def prove(

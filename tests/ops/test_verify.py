@@ -131,7 +131,8 @@ def test_a_difference_that_passes_is_none(settings, monkeypatch):
     monkeypatch.setattr(verifying.time, "sleep", flushes_meanwhile)
     with lived.disks() as disks:
         disks.close()
-        assert all([one.equal for one in verify(lived.log, settings, DEFAULTS, [("users", 0)])])
+        verdicts = list(verify(lived.log, settings, DEFAULTS, [("users", 0)]))
+    assert all(one.equal for one in verdicts)
 
 
 def test_an_old_copy_on_another_worker_of_this_machine_is_not_asked(settings):
