@@ -51,6 +51,7 @@ crash-test: setup ## prove that tables are the fold of the log, whatever is kill
 bench: setup kafka ## every measurement, on that Kafka
 	$(BIN)/refold bench ingest --json
 	$(BIN)/refold bench freshness --json
+	$(BIN)/refold bench recovery --json
 	$(BIN)/refold bench index --json
 	$(BIN)/refold bench serve --json
 

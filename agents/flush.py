@@ -60,6 +60,7 @@ class Flusher:
         self._sources = {one.name: one.sources for one in TABLES}
         self.done = 0  # records folded and flushes made, for the watchdog
         self.flushing: float | None = None  # since when, by the monotonic clock
+        self._failed: Exception | None = None
         self._held: list[Any] = []
         self._bytes = 0
         self._lock = asyncio.Lock()
@@ -89,25 +90,34 @@ class Flusher:
         await self._taken.wait()
 
     async def flush(self) -> None:
-        """Publish everything folded so far and ack it; raises what the broker or RocksDB raised."""
+        """Publish everything folded so far and ack it; raises what the broker or RocksDB raised, from then on always."""
         async with self._lock:
+            if self._failed is not None:
+                raise self._failed
             self.flushing = time.monotonic()
-            held, self._held, self._bytes = self._held, [], 0
-            said = list(self._say())
-            changed = [
-                (self._settings.changelog(table.name), partition, partition.freeze())
-                for table in self._tables
-                for partition in table.dirty()
-            ]
-            self._taken.set()
-            await asyncio.gather(*(self._sender.send(*outgoing) for outgoing in said))
-            await asyncio.gather(*(self._publish(*flushed) for flushed in changed))
-            for _, partition, _ in changed:
-                partition.store(partition.end)
-            for event in held:
-                event.ack()
-            self.done += 1
+            try:
+                await self._flush()
+            except Exception as error:
+                self._failed = error  # what was frozen is half out, so nothing may follow it
+                raise
             self.flushing = None
+            self.done += 1
+
+    async def _flush(self) -> None:
+        held, self._held, self._bytes = self._held, [], 0
+        said = list(self._say())
+        changed = [
+            (self._settings.changelog(table.name), partition, partition.freeze())
+            for table in self._tables
+            for partition in table.dirty()
+        ]
+        self._taken.set()
+        await asyncio.gather(*(self._sender.send(*outgoing) for outgoing in said))
+        await asyncio.gather(*(self._publish(*flushed) for flushed in changed))
+        for _, partition, _ in changed:
+            partition.store(partition.end)
+        for event in held:
+            event.ack()
 
     async def _publish(self, topic: str, partition: Partition[Any], rows: Frozen) -> None:
         number = partition.number

@@ -70,6 +70,17 @@ def rebuild(
     _end(run(Settings.from_env(), events, singles), as_json)
 
 
+@bench.command()
+def recovery(
+    users: Annotated[int, typer.Option(help="rows in the table")] = 1_000_000,
+    as_json: Json = False,
+) -> None:
+    """From killing a worker to folding again: same disk, no disk, and a standby beside it."""
+    from bench.recovery import run
+
+    _end(run(Settings.from_env(), users), as_json)
+
+
 def _end(result: dict[str, Any], as_json: bool) -> None:
     show(result, as_json)
     raise typer.Exit(0 if result["met"] else 1)

@@ -149,6 +149,20 @@ def test_nothing_is_acked_when_a_step_fails(fail_at):
     assert part.acks == []
 
 
+def test_nothing_follows_a_flush_that_failed():
+    """A second one, made while the process ends, may not go on from what the first one left half done."""
+    part = Part("acknowledge refold-popular-changelog")
+    part.fold()
+    for _ in range(2):
+        with pytest.raises(OSError, match="acknowledge"):
+            asyncio.run(part.flusher.flush())
+    steps = list(part.steps)
+    part.fold(1)
+    with pytest.raises(OSError, match="acknowledge"):
+        asyncio.run(part.flusher.flush())
+    assert (part.steps, part.acks) == (steps, [])
+
+
 def test_no_row_rests_that_the_changelog_did_not_acknowledge():
     part = Part("acknowledge refold-popular-changelog")
     part.fold()
