@@ -90,7 +90,7 @@ class Flusher:
         await self._taken.wait()
 
     async def flush(self) -> None:
-        """Publish everything folded so far and ack it; raises what the broker or RocksDB raised, from then on always."""
+        """Publish everything folded so far and ack it; raises what the broker or RocksDB raised, ever after too."""
         async with self._lock:
             if self._failed is not None:
                 raise self._failed
