@@ -6,7 +6,7 @@ import sys
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -135,7 +135,7 @@ def load(
         category=category,
         shift=shift,
     )
-    _say(done, as_json)
+    states.say(done, as_json)
 
 
 @app.command()
@@ -144,7 +144,7 @@ def lag(as_json: Json = False) -> None:
     from ops.lag import lag as behind
     from streams.generations import of_live
 
-    _say(behind(of_live(Settings.from_env())), as_json)
+    states.say(behind(of_live(Settings.from_env())), as_json)
 
 
 @topics.command("create")
@@ -216,7 +216,7 @@ def letters_resend(as_json: Json = False) -> None:
     """Send what is good in refused event batches again, and items and profiles that pass by now."""
     from ops.dead_letters import resend
 
-    _say(resend(Settings.from_env()), as_json)
+    states.say(resend(Settings.from_env()), as_json)
 
 
 @keys.command("new")
@@ -229,10 +229,6 @@ def keys_new(
 
     secret, entry = mint(name, scope)
     print(f"secret, shown once:      {secret}\nadd to REFOLD_API_KEYS:  {entry}")
-
-
-def _say(done: dict[str, Any], as_json: bool) -> None:
-    print(json.dumps(done) if as_json else "  ".join(f"{key}={value}" for key, value in done.items()))
 
 
 def main() -> None:

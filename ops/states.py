@@ -2,8 +2,11 @@
 
 import json
 import sys
+import time
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -49,6 +52,11 @@ def register(app: typer.Typer) -> None:
     app.command()(rebuild)
     app.add_typer(generations, name="generations")
     app.command()(prove)
+    app.command()(replay)
+    app.command()(snapshot)
+    app.command()(what_if)
+    app.command()(export)
+    app.command("import")(restore)
 
 
 def dump(
@@ -102,9 +110,47 @@ def verify(
     raise typer.Exit(0 if equal else 1)
 
 
+def export(
+    into: Annotated[Path, typer.Option(help="an empty folder, or that of an export to go on with")],
+    since: Annotated[str, typer.Option("--from", help="only what was said from this time on")] = "",
+    until: Annotated[str, typer.Option(help="only what was said up to this time")] = "",
+    as_json: Json = False,
+) -> None:
+    """Write the log as Parquet files by topic and day, with a manifest."""
+    from ops import export as exports
+    from ops.progress import bar
+    from streams.generations import of_live
+    from streams.times import parse
+
+    settings, now = of_live(Settings.from_env()), time.time_ns() // 1_000_000
+    bounds = [parse(at, now) if at else None for at in (since, until)]
+    with bar("exporting") as begin:
+        done = exports.export(settings, into, *bounds, begin=begin)
+    say(done, as_json)
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(help="the folder of an export", exists=True, file_okay=False)],
+    as_json: Json = False,
+) -> None:
+    """Restore an export into empty topics, every record at its old offset, and fold it."""
+    from models.surfaces import load
+    from ops import imports
+    from ops.progress import bar, status
+
+    settings = Settings.from_env()
+    weights = load(settings.config).actions
+    with bar("importing") as begin:
+        done = imports.restore(settings, folder, begin)
+    with bar("folding") as begin, status() as tell:
+        folded = imports.fold(settings, folder, weights, begin, tell)
+    say({**done, "folded": folded}, as_json)
+
+
 def audit(
     day: Annotated[
-        int | None, typer.Option(help="take the partition of this day, counted since 1970; without it of today")
+        int | None,
+        typer.Option(help="take the partition of this day, counted since 1970; without it of today"),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -196,4 +242,80 @@ def rebuild(
     settings = Settings.from_env()
     with bar("rebuild") as begin, status() as tell:
         done = run(settings, load(settings.config).actions, switch=switch, begin=begin, tell=tell)
+    print(json.dumps(done) if as_json else "  ".join(f"{key}={value}" for key, value in done.items()))
+
+
+def replay(
+    until: Annotated[
+        str, typer.Option(help="fold what was written by then: ISO 8601, ms, `2h` ago, or `now`")
+    ],
+    into: Annotated[Path, typer.Option(help="a new or empty folder for the tables")],
+    begin: Annotated[
+        str, typer.Option("--from", help="as if nothing had been written before; else from the beginning")
+    ] = "",
+    users: Annotated[
+        str, typer.Option(help="only these users' rows: ids joined by commas, or a file of them")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Fold the log up to a moment of the past into tables of its own."""
+    from models.surfaces import load
+    from ops import replay as past
+    from ops.progress import bar
+    from streams.times import parse
+
+    settings, now = Settings.from_env(), time.time_ns() // 1_000_000
+    end, start = parse(until, now), parse(begin, now) if begin else 0
+    names = Path(users).read_text().split() if users and Path(users).is_file() else users.split(",")
+    with past.ground(settings, load(settings.config).actions) as on, bar("replay") as progress:
+        done = past.replay(on, end, into, begin=start, users=tuple(filter(None, names)), progress=progress)
+    say(past.summary(done, into), as_json)
+
+
+def snapshot(
+    keep: Annotated[int, typer.Option(min=1, help="so many of the newest stay")] = 3,
+    days: Annotated[int, typer.Option(min=0, help="and the last of each of so many days")] = 14,
+    as_json: Json = False,
+) -> None:
+    """Fold on from the newest snapshot to now and keep the tables, for replay, what-if and `as_of` to start from."""
+    from models.surfaces import load
+    from ops import replay as past
+    from ops.progress import bar
+
+    settings, now = Settings.from_env(), time.time_ns() // 1_000_000
+    with past.ground(settings, load(settings.config).actions) as on, bar("snapshot") as progress:
+        done = past.snapshot(on, now, keep, days, progress)
+    say(past.summary(done, on.snapshots / str(now)), as_json)
+
+
+def what_if(
+    config: Annotated[
+        Path,
+        typer.Option(
+            help="the other configuration, as REFOLD_CONFIG would name it", exists=True, dir_okay=False
+        ),
+    ],
+    begin: Annotated[str, typer.Option("--from", help="requests from then on: ISO 8601, ms, or `2h` ago")],
+    until: Annotated[str, typer.Option(help="and up to then")] = "now",
+    limit: Annotated[int, typer.Option(min=0, help="only the first so many; 0: all")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Answer past requests again under another configuration, and tell how the lists differ."""
+    from models.surfaces import load
+    from ops import what_if as asked
+    from ops.progress import bar
+    from ops.replay import ground
+    from streams.times import parse
+
+    settings, now = Settings.from_env(), time.time_ns() // 1_000_000
+    current = load(settings.config)
+    other = asked.other_config(config, current)
+    span = parse(begin, now), parse(until, now)
+    with ground(settings, current.actions) as on, bar("what if") as progress:
+        report = asked.what_if(on, current, other, *span, limit, progress)
+    print(json.dumps(report) if as_json else "\n".join(asked.text(report)))
+
+
+def say(done: Mapping[str, Any], as_json: bool) -> None:
+    """Print what a command did."""
     print(json.dumps(done) if as_json else "  ".join(f"{key}={value}" for key, value in done.items()))

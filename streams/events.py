@@ -1,6 +1,6 @@
 """Events: what people did, the only thing Refold ever learns from."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -49,6 +49,7 @@ _decoder = msgspec.msgpack.Decoder(list[Event])
 _left = msgspec.msgpack.Decoder(list[Event | None])
 _raw = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _encoder = msgspec.msgpack.Encoder()
+NIL = msgspec.Raw(b"\xc0")
 
 
 def check(event: Event, now: int) -> Event:
@@ -113,8 +114,8 @@ def decode(value: bytes | None, now: int) -> list[Event]:
 def decode_left(value: bytes | None, now: int) -> list[tuple[int, Event]]:
     """Return what is left of a batch that events were taken out of, each with its index; raises Refused.
 
-    >>> kept = Event(event_id="e", type="click", at=1_700_000_000_000, user_id="u")
-    >>> decode_left(_encoder.encode([None, kept]), now=1_700_000_000_000) == [(1, kept)]
+    >>> click = Event(event_id="e", type="click", at=1_700_000_000_000, user_id="u")
+    >>> decode_left(without(encode([click, click]), {0}), now=1_700_000_000_000) == [(1, click)]
     True
     """
     try:
@@ -124,9 +125,9 @@ def decode_left(value: bytes | None, now: int) -> list[tuple[int, Event]]:
     return [(index, check(event, now)) for index, event in enumerate(events) if event is not None]
 
 
-def encode_left(events: Iterable[Event | None]) -> bytes:
-    """Return the record of a batch that events were taken out of, None in their places."""
-    return _encoder.encode(list(events))
+def without(value: bytes, indexes: Collection[int]) -> bytes:
+    """Return a record with nil in the place of some of its events, the others byte for byte as they are."""
+    return _encoder.encode([NIL if at in indexes else event for at, event in enumerate(_raw.decode(value))])
 
 
 def salvage(value: bytes, now: int) -> tuple[list[Event], list[tuple[int, str]]]:

@@ -208,7 +208,7 @@ class Log:
             auto_offset_reset="none",
             fetch_max_bytes=FETCH_BYTES,
             max_partition_fetch_bytes=FETCH_BYTES,
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=10,  # questions wait behind a fetch that waits for what is not there
         )
         await self._consumer.start()
 
