@@ -114,10 +114,11 @@ def switch(settings: Settings, number: int, tell: Tell) -> None:
     generations.save(settings, recorded_in(settings).put(made))
 
 
-def drop(settings: Settings, number: int, tell: Tell) -> None:
+def drop(settings: Settings, number: int, tell: Tell) -> Generations:
     """Forget a generation that is not live: record, groups, topics, and what this machine's folder holds of it.
 
-    Raises StateError for the live one, Unavailable when workers go on folding it; then it can be dropped again.
+    Returns those that are left. Raises StateError for the live one, Unavailable when workers go on folding it; then
+    it can be dropped again.
     """
     recorded = recorded_in(settings)
     gone, left = recorded.find(number), recorded.drop(number)
@@ -133,7 +134,9 @@ def drop(settings: Settings, number: int, tell: Tell) -> None:
         *(path for stage in STAGES for path in settings.data.glob(f"*/{of.group(stage)}")),
     ):
         shutil.rmtree(path, ignore_errors=True)
-    generations.save(settings, recorded_in(settings).drop(number))
+    left = recorded_in(settings).drop(number)
+    generations.save(settings, left)
+    return left
 
 
 def scratch(settings: Settings) -> Path:

@@ -21,13 +21,13 @@ from ops import generations as known
 from ops import topics
 from ops.fold import fingerprints, sources
 from ops.generations import Tell, recorded_in, scratch
+from ops.lag import end_offsets
 from ops.processes import Process, Processes
 from ops.progress import Begin, silent
 from ops.rebuilder import Done, Passed
 from streams import generations
 from streams.errors import StateError, Unavailable
-from streams.generations import Generation
-from streams.log import Log
+from streams.generations import Generation, Generations
 from streams.settings import Settings
 from streams.topology import STAGES, Stage
 
@@ -49,15 +49,15 @@ def rebuild(
     `processes` is how many fold at a time, 0 for one a core. Raises StateError without a live generation, and as
     the log does where it has a gap.
     """
-    live = recorded_in(settings).live
+    began = time.perf_counter()
+    recorded = recorded_in(settings)
+    live = recorded.live
     if live is None:
         raise StateError("no generation of the state is live yet: start a worker, it folds the first one")
-    for left in recorded_in(settings).all:
-        if left.stage == "building":
-            tell(f"removing generation {left.number}, which was never finished")
-            known.drop(settings, left.number, tell)
-    began = time.perf_counter()
-    made = _begin(settings, live, fingerprints(settings, weights))
+    for left in [one for one in recorded.all if one.stage == "building"]:
+        tell(f"removing generation {left.number}, which was never finished")
+        recorded = known.drop(settings, left.number, tell)
+    made = _begin(settings, recorded, live, fingerprints(settings, weights))
     of = made.of(settings)
     done = _fold(settings, live, made, processes or os.cpu_count() or 1, begin)
     _commit(of, done)
@@ -75,8 +75,9 @@ def rebuild(
     }
 
 
-def _begin(settings: Settings, live: Generation, folds: Mapping[str, str]) -> Generation:
-    recorded = recorded_in(settings)
+def _begin(
+    settings: Settings, recorded: Generations, live: Generation, folds: Mapping[str, str]
+) -> Generation:
     number = max(recorded.next, *(one.number + 1 for one in recorded.all))
     # what users say about items depends on their fold alone: the same fold says the same
     touches = live.touches if folds["users"] == live.folds["users"] else number
@@ -165,9 +166,9 @@ def _last_word(child: Process, code: int) -> str:
 
 def _records(settings: Settings) -> int:
     """Return how many records there are to fold, touches of one's own about as many as the live ones."""
-    with Log(settings) as log:
-        spans = [log.spans(source).values() for stage in STAGES for source in sources(stage)]
-    return sum(end for span in spans for _, end in span)
+    with topics.admin(settings) as client:
+        ends = [end_offsets(client, settings, source) for stage in STAGES for source in sources(stage)]
+    return sum(end for by_partition in ends for end in by_partition.values())
 
 
 def _commit(settings: Settings, done: Iterable[Done]) -> None:

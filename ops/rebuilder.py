@@ -80,8 +80,9 @@ class Rebuilder:
 
     def __enter__(self) -> Self:
         with self._stack as stack:
-            self._log = stack.enter_context(Log(self._settings))
-            self._live_log = stack.enter_context(Log(self._live))
+            self._live_log = self._log = stack.enter_context(Log(self._live))
+            if not self._shares_touches:
+                self._log = stack.enter_context(Log(self._settings))
             self._admin = stack.enter_context(admin(self._live))
             self._runner = stack.enter_context(asyncio.Runner())
             self._runner.run(self._publisher.start())
