@@ -20,7 +20,7 @@ from api.state import State
 from api.tables import VERSIONS, folder
 from streams import control, generations
 from streams.errors import RefoldError, StateError, TopologyError
-from streams.generations import Generations
+from streams.generations import Generation, Generations
 from streams.settings import Settings
 
 log = logging.getLogger("refold.api")
@@ -123,6 +123,7 @@ class Serving:
         log.info(
             "generation %d is live now: reading it, generation %d goes on serving", number, self.generation
         )
+        _check(self._recorded.find(number), self._settings)
         fresh = spare = Live(self._of(number), self._now)
         try:
             await fresh.start()
@@ -209,6 +210,19 @@ class Serving:
         if recorded != self._recorded:
             self._recorded = recorded
             self._changed.set()
+
+
+def _check(generation: Generation, settings: Settings) -> None:
+    """Raise StateError when this release reads other rows than the generation has: it would serve none of them."""
+    said = {part for folds in generation.folds.values() for part in folds.split()}
+    meant = {f"{table}={version}" for table, version in VERSIONS.items()} | {
+        f"dimensions={settings.dimensions}"
+    }
+    if missing := sorted(meant - said):
+        raise StateError(
+            f"this process reads {' '.join(missing)}, its rows are {' '.join(sorted(said))}: start one of the "
+            "release and with the settings that folded it"
+        )
 
 
 def _number(memory: Path) -> int:

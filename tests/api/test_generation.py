@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 
+import msgspec
 import pytest
 
 from api import generation
@@ -12,6 +13,7 @@ from api.app import create_app
 from api.engine import Engine
 from api.fake import Fake
 from api.generation import Serving
+from models import items, popular, users
 from models.surfaces import load
 from streams.errors import StateError
 from streams.events import Event
@@ -32,7 +34,10 @@ def fake(*chosen):
 
 
 def recorded(*stages):
-    folds = {"users": "u", "items": "i"}
+    folds = {
+        "users": f"users={users.VERSION} dimensions=16 weights=a",
+        "items": f"items={items.VERSION} popular={popular.VERSION} dimensions=16",
+    }
     return Generations(
         all=tuple(Generation(number=n, stage=stage, folds=folds) for n, stage in stages),
     )
@@ -93,7 +98,7 @@ async def until(holds):
 
 def test_an_engine_serves_another_state_at_once():
     before, after = fake("item-1"), fake("item-2", "item-3")
-    engine = Engine(before.state, load())
+    engine = Engine(before.state, load(), clock=lambda: 1.0)  # no budget is ever spent
     request = Request(at=NOW, user_id="anna", n=5)
     first = engine.recommend(request)
     assert engine.recommend(request).rung == "cached"
@@ -149,6 +154,20 @@ def test_what_cannot_be_read_is_said_and_the_old_goes_on_serving(tmp_path, monke
             served._learn(recorded((0, "live"), (1, "standby")))
             await until(lambda: not served.trouble)
             assert (served.generation, halves[0].stopped) == (0, False)
+
+    asyncio.run(main())
+
+
+def test_rows_of_another_release_are_not_served(tmp_path, monkeypatch, halves):
+    async def main():
+        async with serving(tmp_path, monkeypatch, recorded((0, "live"))) as served:
+            other = recorded((0, "standby"), (1, "live"))
+            folds = {"users": "users=99 dimensions=16", "items": "items=1 popular=1 dimensions=16"}
+            served._learn(other.put(msgspec.structs.replace(other.find(1), folds=folds)))
+            await until(lambda: served.trouble)
+            assert "1 is live and cannot be read; 0 is served: this process reads users=" in served.trouble
+            assert len(halves) == 1
+            assert served.generation == 0
 
     asyncio.run(main())
 
