@@ -12,7 +12,7 @@ from models.users import User
 from streams import archives, events, profiles, touches
 from streams.checks import MAX_ID_BYTES, OLDEST
 from streams.errors import Refused
-from streams.events import Event
+from streams.events import SESSION, Event
 from streams.partition import partition_of
 from streams.rows import Vector
 from streams.settings import Settings
@@ -84,7 +84,7 @@ class UserAgent:
 
     def fold_profiles(self, message: Any) -> None:
         """Fold a profile; a tombstone becomes an `erase` event, so that one log orders a user's life."""
-        key = message_key(message, self._settings)
+        key = message_key(message, self._settings, SESSION)
         profile = None if message.value is None else profiles.decode(message.value)
         partition = self._table.partition(message.partition)
         user = partition.get(key)
@@ -94,11 +94,13 @@ class UserAgent:
         user.profile = None if profile is None else profile.attributes
         partition.put(key, user)
         if profile is None and self._speaks:
+            session = key.removeprefix(SESSION) if key.startswith(SESSION) else ""
             erase = Event(
                 event_id=f"erase-{self._settings.epoch}-{message.partition}-{message.offset}",
                 type=users.ERASE,
                 at=max(OLDEST, int(message.timestamp * 1000)),  # a client may give a record any time
-                user_id=key,
+                user_id=None if session else key,
+                session_id=session or None,
             )
             self._erased.setdefault(message.partition, []).append((key.encode(), events.encode([erase])))
 
@@ -136,10 +138,13 @@ def records_of(epoch: int, origin: int, told: list[Touch | Link], led_by: list[V
     yield from records_of(epoch, origin, told[half:], led_by[known:])
 
 
-def message_key(message: Any, settings: Settings) -> str:
-    """Return the key of a record as text; raises Refused when it is no id, or lies in a wrong partition."""
+def message_key(message: Any, settings: Settings, prefix: str = "") -> str:
+    """Return the key of a record as text; raises Refused when it is no id, or lies in a wrong partition.
+
+    A prefix that may stand before an id does not count.
+    """
     raw: bytes = message.key or b""
-    if not 1 <= len(raw) <= MAX_ID_BYTES:
+    if not 1 <= len(raw.removeprefix(prefix.encode()) or raw) <= MAX_ID_BYTES:
         raise Refused(f"a key has 1..{MAX_ID_BYTES} bytes, this one {len(raw)}")
     try:
         key = raw.decode()

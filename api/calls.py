@@ -10,7 +10,7 @@ from starlette.types import Scope as AsgiScope
 from api.keys import Keys, Scope
 from api.problems import Problem
 from api.query import Q, parse, unquote
-from streams.checks import check_ids
+from streams.checks import MAX_ID_BYTES, check_ids
 from streams.errors import Refused
 
 SINGLE = 64 * 1024  # bytes of a body with one thing
@@ -33,15 +33,16 @@ class Call:
         self.packed = False  # whether the body is MessagePack; known once it is read
         self._receive = receive
 
-    def id(self, name: str) -> str:
-        """Return an id of the path; raises Refused when it breaks the bounds of ids."""
+    def id(self, name: str, prefix: str = "") -> str:
+        """Return an id of the path, before which the prefix may stand; raises Refused beyond the bounds of ids."""
         value: str = self.scope["path_params"][name]
         if "%" in value:
             value = unquote(value.encode())
         if len(value) > 64:
-            check_ids(value)
-            if len(value) > 256:
-                raise Refused(f"id {value[:32]!r}... is over 256 bytes")
+            bare = value.removeprefix(prefix)
+            check_ids(bare)
+            if len(bare) > MAX_ID_BYTES:
+                raise Refused(f"id {value[:32]!r}... is over {MAX_ID_BYTES} bytes")
         return value
 
     def require(self, scope: Scope) -> None:

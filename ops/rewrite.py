@@ -13,12 +13,10 @@ import msgspec
 from streams import archives, dead_letters, events, slates, touches
 from streams.append import blank
 from streams.errors import Refused
-from streams.events import Event
+from streams.events import SESSION, Event
 from streams.log import Record
 from streams.partition import partition_of
 from streams.touches import Touch
-
-SESSION = "session:"
 
 
 def read_events(record: Record, partitions: int) -> list[tuple[int, Event]]:

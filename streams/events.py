@@ -11,6 +11,7 @@ VERSION = 1
 MAX_BATCH = 500  # also the spacing of `origin` numbers: offset * 512 + index
 MAX_CATEGORIES = 8
 MAX_CONTEXT = 16
+SESSION = "session:"  # before a session's id where it stands for a user
 
 
 class Event(
@@ -39,7 +40,7 @@ class Event(
     @property
     def user(self) -> str:
         """The key of the event: the user's id, or the session's for someone unknown."""
-        return self.user_id if self.user_id is not None else f"session:{self.session_id}"
+        return self.user_id if self.user_id is not None else f"{SESSION}{self.session_id}"
 
 
 _names: set[str] = (

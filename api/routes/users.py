@@ -12,6 +12,7 @@ from api.routes.past import AsOfQuery, travelled
 from api.services import Services
 from api.travel import OfUser, known
 from api.views import UserView, user_view
+from streams.events import SESSION
 from streams.profiles import Profile, check
 
 log = logging.getLogger("refold.api")
@@ -29,14 +30,14 @@ def operations(services: Services) -> list[Operation]:
     """Return the operations."""
 
     async def put(call: Call) -> Reply:
-        user_id = call.id("user_id")
+        user_id = call.id("user_id", SESSION)
         with services.ingesting.enter(call.scope):
             place = await services.ingest.profile(user_id, check(await call.read(Profile, SINGLE)))
         services.metrics.ingest("profile", 1)
         return as_json(ProfileWritten(user_id, *place), 202)
 
     async def delete(call: Call) -> Reply:
-        user_id = call.id("user_id")
+        user_id = call.id("user_id", SESSION)
         with services.ingesting.enter(call.scope):
             place = await services.ingest.profile(user_id, None)
         services.metrics.ingest("erasure", 1)
@@ -44,7 +45,7 @@ def operations(services: Services) -> list[Operation]:
         return as_json(ProfileWritten(user_id, *place), 202)
 
     async def get(call: Call) -> Reply:
-        user_id = call.id("user_id")
+        user_id = call.id("user_id", SESSION)
         if as_of := call.query(AsOfQuery).as_of:
             return await travelled(call, services, as_of, lambda _: OfUser(user_id), user_id)
         user = services.tables.user(user_id)
