@@ -67,7 +67,7 @@ def create_app(settings: Settings, stage: Stage, weights: Mapping[str, float]) -
         stream_wait_empty=False,
         stream_buffer_maxsize=4096,
         broker_session_timeout=10,
-        broker_heartbeat_interval=3,
+        broker_heartbeat_interval=1,  # a rebalance is heard of in the answer to one
         broker_rebalance_timeout=30,
         broker_request_timeout=30,
         broker_commit_interval=1,

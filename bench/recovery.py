@@ -41,6 +41,7 @@ from streams.write import EventWriter, producer
 
 ROW = 1_000  # bytes, most of them random: no compression shortens them
 FLUSH = 2_000  # rows before each note
+LEVEL = r"users: .* standby partitions are level"
 PATIENCE = 600.0  # seconds
 TARGETS = {"cold_s": (AT_MOST, 120.0), "standby_s": (AT_MOST, 15.0)}
 
@@ -59,7 +60,7 @@ def run(settings: Settings, users: int = 1_000_000) -> dict[str, Any]:
             cold, first = bench.kill(first, lambda: bench.start("worker-0", wiped=True))
             rows, seconds = _restored(first)
             second = bench.start("worker-1")
-            bench.until(lambda: "are level with their changelogs" in second.tail(1_000), [first, second])
+            bench.until(lambda: re.search(LEVEL, second.tail(10_000)) is not None, [first, second])
             bench.fold([first, second])
             standby, _ = bench.kill(first, lambda: second)
     figures = {
