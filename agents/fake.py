@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agents.flush import Headers, Record
+from streams import log
 
 Step = Callable[[str], None]
 
@@ -33,7 +34,7 @@ class Message:
 class Event:
     """A message that can be acked; `acks` takes its (topic, partition, offset)."""
 
-    message: Message
+    message: Message | log.Record
     acks: list[tuple[str, int, int]] = field(default_factory=list)
     step: Step = no_step
 
@@ -73,16 +74,16 @@ class Sender:
 
     async def send(self, topic: str, partition: int, records: Iterable[Record], headers: Headers = ()) -> int:
         """Append records one by one; return the offset of the last."""
-        log = self.log.setdefault((topic, partition), [])
+        held = self.log.setdefault((topic, partition), [])
         beside = self.headers.setdefault((topic, partition), [])
         self.step(f"send {topic}")
         for record in records:
-            beside += [()] * (len(log) - len(beside))  # a test may have written without any
-            log.append(record)
+            beside += [()] * (len(held) - len(beside))  # a test may have written without any
+            held.append(record)
             beside.append(headers)
             self.step(f"sent {topic}")
         self.step(f"acknowledge {topic}")
-        return len(log) - 1
+        return len(held) - 1
 
 
 class Rows:
