@@ -160,8 +160,8 @@ def _told(history: History, touched: int) -> list[str]:
             for _, value in records:
                 _hear(expected, target, value or b"", settings.dimensions)
     if found != expected:
-        missing, wrong = expected.keys() - found.keys(), found.keys() - expected.keys()
-        return [f"{len(missing)} touches were never said, {len(wrong)} wrongly"]
+        missing, invented = expected.keys() - found.keys(), found.keys() - expected.keys()
+        return [f"{len(missing)} touches were never said, {len(invented)} wrongly"]
     told = sum(len(key) == TOUCH for key in expected)
     return [] if touched == told else [f"{told} events touch items, {touched} are folded there"]
 
