@@ -108,7 +108,8 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
     async def _restore(self, turn: int, tps: Iterable[Any]) -> None:
         """Read the changelogs of partitions up to the ends they have now."""
         if self._following is not None:
-            await self._following
+            # not awaited itself: a cancellation of ours would end in it, and be met again in the next turn
+            await asyncio.wait([self._following])
             self._following = None
         stores = self._stores(tps)
         ends = await self._seek(stores)
@@ -156,7 +157,7 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
         if not stores:
             return {}
         if self._reader is None:
-            self._reader = AIOKafkaConsumer(
+            reader = AIOKafkaConsumer(
                 **self._settings.client(),
                 group_id=None,
                 enable_auto_commit=False,
@@ -164,7 +165,8 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
                 fetch_max_wait_ms=POLL_MS,
                 max_partition_fetch_bytes=FETCH_BYTES,
             )
-            await self._reader.start()
+            await reader.start()
+            self._reader = reader
         begins = await self._reader.beginning_offsets(list(stores))
         ends: Mapping[Any, int] = await self._reader.end_offsets(list(stores))
         self._reader.assign(list(stores))
