@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from agents.table import Rows
 from ops import snapshots
@@ -216,3 +216,32 @@ def _check_touches(on: Ground, until: int) -> None:
             f"{written(on.touched_from)}: what items were at {written(until)} cannot be told from them; "
             "restrict the replay to users, or to a moment since"
         )
+
+
+def snapshot(on: Ground, now: int, keep: int, days: int, progress: Begin = silent) -> Replayed:
+    """Fold on from the newest snapshot to `now` (ms) and keep that one too.
+
+    Of all, the newest `keep` are kept and the last of each of the last `days` days. Raises as `replay` does.
+    """
+    with snapshots.lock(on.snapshots):
+        snapshots.forget(on.snapshots, on.archived)
+        done = replay(on, now, on.snapshots / str(now), progress=progress)
+        snapshots.prune(on.snapshots, now, keep, days)
+    return done
+
+
+def summary(done: Replayed, into: Path) -> dict[str, Any]:
+    """Return what a replay did, for a program or a person to read."""
+    counts, seconds = done.counts, max(done.seconds, 1e-3)
+    return {
+        "into": str(into),
+        "from": written(done.manifest.begin) if done.manifest.begin else "",
+        "until": written(done.manifest.at),
+        "snapshot": written(done.base) if done.base else "",
+        "users": len(done.manifest.users),
+        "records": counts.records,
+        "events": counts.events,
+        "refused": counts.refused,
+        "seconds": round(seconds, 1),
+        "events_per_s": round(counts.events / seconds),
+    }

@@ -156,13 +156,15 @@ def forget(snapshots: Path, log: Mapping[str, str]) -> list[Path]:
 
 @contextlib.contextmanager
 def lock(snapshots: Path) -> Iterator[None]:
-    """Keep others from adding and removing; raises Unavailable when somebody does."""
+    """Keep others from adding and removing, and remove what one that was killed has left; raises Unavailable."""
     snapshots.mkdir(parents=True, exist_ok=True)
     with (snapshots / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Unavailable(f"another `refold snapshot` works in {snapshots}: wait for it") from None
+        for left in snapshots.glob(".*.*"):
+            shutil.rmtree(left)
         yield
 
 
