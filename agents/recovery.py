@@ -143,9 +143,9 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
             while self._turn == turn:
                 for place, records in (await self._poll(turn)).items():
                     begun[place] += records
-                    if whole := _whole(begun[place]):
-                        stores[place].restore(place.partition, begun[place][:whole])
-                        del begun[place][:whole]
+                    if count := whole(begun[place]):
+                        stores[place].restore(place.partition, begun[place][:count])
+                        del begun[place][:count]
                 if not level and all([await self._reader.position(place) >= ends[place] for place in ends]):  # type: ignore[union-attr]
                     level = True
                     logger.info("%d standby partitions are level with their changelogs", len(stores))
@@ -190,7 +190,7 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
         return {TopicPartition(tp.topic, tp.partition): self.tp_to_table[tp].data for tp in tps}
 
 
-def _whole(records: Sequence[Any]) -> int:
+def whole(records: Sequence[Any]) -> int:
     """Return how many of these records make up whole flushes: those up to the last note of an owner."""
     for count in range(len(records), 0, -1):
         last = records[count - 1]
