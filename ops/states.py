@@ -173,7 +173,7 @@ def audit(
 
 def prove(
     quick: Annotated[
-        bool, typer.Option("--quick", help="one short scenario, or the chosen one in short")
+        bool, typer.Option("--quick", help="the simulator and one short scenario, or the chosen one in short")
     ] = False,
     scenario: Annotated[
         list[str] | None, typer.Option(help="only this one of docs/prove.md; may be repeated")

@@ -164,7 +164,7 @@ class Cluster:
                 self._tend(member)
         for member in self.members.values():
             if member.process is not None:
-                member.process.stop(20)
+                member.process.stop(grace=0)  # all was judged, nothing is left to be lost
 
     def _tend(self, member: Member) -> None:
         process = member.process
@@ -183,11 +183,16 @@ class Cluster:
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process has started."""
+    """Return the processes that a process has started, and theirs."""
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
+        own = [
+            int(n)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for n in (task / "children").read_text().split()
+        ]
+    except (FileNotFoundError, ProcessLookupError):
         return []
+    return [*own, *(below for child in own for below in children(child))]
 
 
 def alive(pid: int) -> bool:

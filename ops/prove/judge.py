@@ -1,20 +1,22 @@
 """The judge: whether, when all is folded, the three dumps of every partition are equal and no event is missing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from models.users import DUPLICATES, ERASE, FOLDED, LATE, User
-from ops import dead_letters, dump
-from ops.dump import Dumped
-from ops.fold import ends, stage_of
+from ops import dead_letters, dump, verify
+from ops.fold import ends
 from ops.prove.workload import Account
+from ops.reference import reference
 from streams import events
 from streams.dead_letters import DeadLetter
 from streams.events import Event
 from streams.log import Log
 from streams.settings import Settings
-from streams.topology import TABLES
+from streams.topology import STAGES
 
+MOST_TOLD = 1_000  # characters of a report of `refold verify`
 MOST = 5  # keys named for a partition that differs
 
 
@@ -31,46 +33,55 @@ class Judge:
         """Compare tables and account; `buried` are dead letters that were taken out of their topic."""
         tally = [0, 0, 0]
         rows = 0
-        for table in TABLES:
-            for partition in range(self._settings.partitions):
-                dumped = self._partition(table.name, partition)
-                rows += len(dumped.rows)
-                if table.name == "users":
-                    for row in dumped.rows.values():
-                        tally = [a + b for a, b in zip(tally, User.from_row(row).tally, strict=True)]
+        with Log(self._settings) as log:
+            for stage, tables in STAGES.items():
+                for partition in range(self._settings.partitions):
+                    with reference(log, self._settings, stage, partition, self._weights) as truth:
+                        truth.fold(ends(log, stage, partition))
+                        for table in tables:
+                            told = self._compare(log, table, partition, dict(truth.rows(table)))
+                            rows += len(told)
+                            if table == "users":
+                                tally = _sum(tally, told.values())
+            self._account(account, self._events(log, account), tally, buried)
         self.figures["rows"] = rows
-        self._account(account, tally, [*buried, *dead_letters.listed(self._settings)])
+        for report in verify.check(self._settings, self._weights, verify.every(self._settings, "users")):
+            if report["verdict"] != "equal":  # beside users, it looks at what they told items
+                self.differences.append(f"verify: {json.dumps(report)[:MOST_TOLD]}")
 
-    def _partition(self, table: str, partition: int) -> Dumped:
-        """Compare the three dumps of a partition, the log's at the very end of it; return the changelog's."""
-        settings = self._settings
-        with Log(settings) as log:
-            until = ends(log, stage_of(table), partition)
-        told = dump.changelog(settings, table, partition)
-        folded = dump.log(settings, table, partition, until, self._weights)
+    def _compare(
+        self, log: Log, table: str, partition: int, folded: Mapping[bytes, bytes]
+    ) -> Mapping[bytes, bytes]:
+        """Compare worker and changelog with what the log folds to, to its very end; return the changelog's rows."""
         where = f"{table}[{partition}]"
-        self._same(f"{where} in the changelog, beside the log", told.rows, folded.rows)
-        if told.rows:  # else no worker has ever opened it
-            live = dump.live(settings, table, partition)
-            self._same(f"{where} at its worker, beside the changelog", live.rows, told.rows)
-            self._equal(f"{where}: offset at its worker", live.offset, told.offset)
-            self._equal(f"{where}: positions at its worker", live.positions, told.positions)
-        return told
+        with dump.in_changelog(log, self._settings, table, partition) as changelog:
+            told = dict(changelog.scan())
+            self._same(f"{where} in the changelog, beside the log", told, folded)
+            if told:  # else no worker has ever opened it
+                with dump.at_worker(self._settings, table, partition) as worker:
+                    self._same(f"{where} at its worker, beside the changelog", dict(worker.scan()), told)
+                    self._equal(f"{where}: offset at its worker", worker.offset, changelog.offset)
+                    positions = worker.note.positions, changelog.note.positions
+                    self._equal(f"{where}: positions at its worker", *positions)
+            return told
 
-    def _account(self, account: Account, tally: list[int], letters: list[DeadLetter]) -> None:
-        """Compare what was written, what the log holds, and where each event went."""
+    def _account(
+        self, account: Account, good: Iterator[Event], tally: Sequence[int], buried: Sequence[DeadLetter]
+    ) -> None:
+        """Compare what was written, what the log holds (`good` beside poison), and where each event went."""
+        letters = [*buried, *dead_letters.listed(self._settings)]
         places = [(letter.topic, letter.partition, letter.offset) for letter in letters]
         for place in sorted(set(places) ^ account.refused.keys()):
             self.differences.append(f"{place} was refused without poison, or poison was not refused")
         dead = sum(account.refused.get(place, 0) for place in places)
-        good, erasures = 0, []
-        for event in self._log(account):
+        written, erasures = 0, []
+        for event in good:
             if event.type == ERASE:
                 erasures.append(event.event_id)
             else:
-                good += 1
+                written += 1
         again = len(erasures) - len(set(erasures))  # a replayed tombstone says its erasure again
-        self._equal("events in the log", good + account.refused_events, account.events)
+        self._equal("events in the log", written + account.refused_events, account.events)
         self._equal("duplicates", tally[DUPLICATES], account.duplicates + again)
         self._equal(
             "folded + duplicates + dead letters",
@@ -87,15 +98,14 @@ class Judge:
             "dead_records": len(letters),
         }
 
-    def _log(self, account: Account) -> Iterator[Event]:
+    def _events(self, log: Log, account: Account) -> Iterator[Event]:
         """Yield every event of the log that is no poison."""
         topic = self._settings.topic("events")
-        with Log(self._settings) as log:
-            for partition in range(self._settings.partitions):
-                for batch in log.read("events", partition):
-                    for record in batch:
-                        if (topic, partition, record.offset) not in account.refused:
-                            yield from events.decode(record.value, int(record.timestamp * 1000))
+        for partition in range(self._settings.partitions):
+            for batch in log.read("events", partition):
+                for record in batch:
+                    if (topic, partition, record.offset) not in account.refused:
+                        yield from events.decode(record.value, int(record.timestamp * 1000))
 
     def _same(self, what: str, rows: Mapping[bytes, bytes], expected: Mapping[bytes, bytes]) -> None:
         differing = [key for key in rows.keys() | expected.keys() if rows.get(key) != expected.get(key)]
@@ -106,3 +116,10 @@ class Judge:
     def _equal(self, what: str, found: Any, expected: Any) -> None:
         if found != expected:
             self.differences.append(f"{what}: {found}, expected {expected}")
+
+
+def _sum(tally: list[int], rows: Iterable[bytes]) -> list[int]:
+    """Return the tallies of users added up."""
+    for row in rows:
+        tally = [a + b for a, b in zip(tally, User.from_row(row).tally, strict=True)]
+    return tally

@@ -1,13 +1,17 @@
 """Verdicts: the simulator and the scenarios one after the other, and all of them in one line."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ops.prove import scenarios
+from ops.prove.simulator import simulate
 from streams.errors import SettingsError
 from streams.settings import Settings
 
-QUICK = ("mixed",)  # what CI runs
+SIMULATOR = "simulator"
+HISTORIES = 20_000
+QUICK = (SIMULATOR, "mixed")  # what CI runs
 SUMS = ("kills", "events", "duplicates", "dead_letters", "seconds")
 
 Verdict = dict[str, Any]
@@ -15,7 +19,7 @@ Verdict = dict[str, Any]
 
 def names() -> list[str]:
     """Return everything that can be proved, in the order in which it is."""
-    return list(scenarios.SCENARIOS)
+    return [SIMULATOR, *scenarios.SCENARIOS]
 
 
 def prove(
@@ -35,7 +39,10 @@ def prove(
             raise SettingsError(f"there is no scenario {name!r}; there are: {', '.join(names())}")
     for name in chosen or (QUICK if quick else names()):
         say(name)
-        yield scenarios.run(name, settings, seed, quick=quick)
+        if name == SIMULATOR:
+            yield asdict(simulate(HISTORIES, seed))
+        else:
+            yield scenarios.run(name, settings, seed, quick=quick)
 
 
 def together(verdicts: Sequence[Verdict], seed: int) -> Verdict:
