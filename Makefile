@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports test-kafka kafka kafka-down crash-test bench lock clean
+.PHONY: help setup demo test check lint types imports test-kafka kafka kafka-down prove crash-test bench lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,7 +24,7 @@ demo: setup ## real groceries through everything, on the embedded broker; then a
 test: setup ## every test that needs no external service
 	$(BIN)/python -m pytest
 
-check: lint types imports test test-kafka ## exactly what CI runs
+check: lint types imports test test-kafka prove ## exactly what CI runs
 
 lint: setup
 	$(BIN)/ruff check .
@@ -45,11 +45,15 @@ kafka: setup ## start a real Apache Kafka in the background, on port 9092
 kafka-down: setup ## stop it
 	$(BIN)/refold kafka down
 
-crash-test: setup ## prove that tables are the fold of the log, whatever is killed: about an hour, as root for the full disk
+prove: setup ## prove in under five minutes that tables are the fold of the log, whatever is killed
+	$(BIN)/refold prove --quick
+
+crash-test: setup ## the same with every scenario in full: about an hour, as root for the full disk
 	$(BIN)/refold prove
 
 bench: setup kafka ## every measurement, on that Kafka
 	$(BIN)/refold bench ingest --json
+	$(BIN)/refold bench rebuild --json
 	$(BIN)/refold bench freshness --json
 	$(BIN)/refold bench recovery --json
 	$(BIN)/refold bench index --json
