@@ -1,5 +1,6 @@
 """The proof itself: its workload is what it says, its clocks stop when they should, its verdicts can be "different"."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -104,15 +105,17 @@ def test_a_flipped_snapshot_is_never_taken_and_a_good_one_is(tmp_path):
     assert flips.taken(tmp_path)
 
 
-def test_a_scenario_that_comes_to_no_end_is_different(monkeypatch):
+def test_a_scenario_that_comes_to_no_end_is_different_and_keeps_its_folder(monkeypatch, tmp_path):
     def away(*_, **__):
         raise SettingsError("no broker here")
 
     monkeypatch.setattr(scenarios, "_play", away)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     verdict = scenarios.run("kill", SETTINGS, 1, quick=True)
 
     assert verdict["verdict"] == "different"
     assert "no broker here" in verdict["differences"][0]
+    assert Path(verdict["folder"]).parent == tmp_path
 
 
 def test_one_difference_makes_all_different():
