@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -134,13 +135,35 @@ def lines(
     with Log(settings) as source:
         for partition in partitions:
             with _standing(source, settings, table, place, partition, weights, to_end) as standing:
-                if digests:
-                    count, found = digest(checked(table, standing))
-                    at = {"positions": dict(standing.note.positions), "offset": standing.offset}
-                    yield {"table": table, "partition": partition, "rows": count, "digest": found, **at}
-                else:
-                    for key, row in standing.scan():
-                        yield _line(table, partition, key, row)
+                yield from _told(table, partition, standing, digests=digests)
+
+
+def replayed(
+    folder: Path, table: str, partitions: Iterable[int] | None = None, *, digests: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yield the same of a folder that `refold replay` or `refold snapshot` made, which stays as it is.
+
+    Raises StateError when the folder holds none of the table.
+    """
+    held = {int(path.stem.rpartition("-")[2]): path for path in folder.glob(f"{table}-*.db")}
+    for partition in partitions or sorted(held) or [0]:
+        if partition not in held:
+            raise StateError(
+                f"{folder} holds no {table}[{partition}]: name a folder that `refold replay` made"
+            )
+        with _beside(held[partition]) as db:
+            standing = Standing(notes.decode(db.get(NOTE)), _offset(db), partial(rows_of, db))
+            yield from _told(table, partition, standing, digests=digests)
+
+
+def _told(table: str, partition: int, standing: Standing, *, digests: bool) -> Iterator[dict[str, Any]]:
+    if digests:
+        count, found = digest(checked(table, standing))
+        at = {"positions": dict(standing.note.positions), "offset": standing.offset}
+        yield {"table": table, "partition": partition, "rows": count, "digest": found, **at}
+    else:
+        for key, row in standing.scan():
+            yield _line(table, partition, key, row)
 
 
 @contextlib.contextmanager
@@ -160,7 +183,8 @@ def at_worker(settings: Settings, table: str, partition: int) -> Iterator[Standi
 def held(settings: Settings, table: str, partition: int) -> list[Path]:
     """Return where workers of this machine keep a partition; old copies of it stay when it moves."""
     group = settings.group(stage_of(table))
-    return sorted(settings.data.glob(f"*/{group}/**/{table}-{partition}.db"))
+    found = settings.data.glob(f"*/{group}/**/{table}-{partition}.db")
+    return sorted(path for path in found if (path / "CURRENT").exists())  # else it was never wholly made
 
 
 @contextlib.contextmanager

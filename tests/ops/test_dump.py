@@ -77,6 +77,17 @@ def test_of_several_copies_the_furthest_is_the_owners(settings):
         assert list(standing.scan()) == [(b"a", b"new")]
 
 
+def test_a_copy_that_a_full_disk_cut_off_in_the_making_is_none(settings):
+    key, row = b"anna", User().row()
+    with worker(settings, "worker-1", {key: row, NOTE: note(9)}, 20):
+        (whole,) = dump.held(settings, "users", 0)
+        begun = settings.data / "worker-0" / whole.relative_to(settings.data / "worker-1")
+        begun.mkdir(parents=True)
+        (begun / "LOCK").touch()
+        with at_worker(settings, "users", 0) as standing:
+            assert dict(standing.scan()) == {key: row}
+
+
 def test_a_partition_that_no_worker_here_has_is_named(settings):
     with (
         worker(settings, "worker-0", {}, 1),
