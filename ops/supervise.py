@@ -24,7 +24,7 @@ LAST_WORDS = "refold worker: "
 
 
 def worker(settings: Settings, chosen: Sequence[Stage], loglevel: str) -> int:
-    """Run stages of every generation until SIGTERM or Ctrl-C; when one ends, so do all. Return what to exit with.
+    """Run stages of every generation until SIGTERM or Ctrl-C, or a live one ends. Return what to exit with.
 
     What the stages log is passed on to standard error, a line under the name of its stage; the last line there
     is the last word of the stage that ended, and its exit code is returned.
