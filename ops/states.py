@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from streams.errors import SettingsError
 from streams.settings import Settings
 
 Partitions = Annotated[
@@ -21,20 +22,19 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON for a program")]
 generations = typer.Typer(no_args_is_help=True, help="The generations of the state.")
 
 
+PLACES = (
+    "live",
+    "changelog",
+    "log",
+)  # where rows are read: at a worker here, in the changelog, by a fold of the log
+
+
 class Table(StrEnum):
     """A table of the topology."""
 
     USERS = "users"
     ITEMS = "items"
     POPULAR = "popular"
-
-
-class Place(StrEnum):
-    """Where rows are read: at a worker of this machine, in the changelog, or by a fold of the log."""
-
-    LIVE = "live"
-    CHANGELOG = "changelog"
-    LOG = "log"
 
 
 class At(StrEnum):
@@ -57,12 +57,16 @@ def register(app: typer.Typer) -> None:
     app.command()(what_if)
     app.command()(export)
     app.command("import")(restore)
+    app.command()(erase)
 
 
 def dump(
     table: Annotated[Table, typer.Argument(help="the table")],
     place: Annotated[
-        Place, typer.Option("--from", help="a worker's RocksDB here, the changelog, or the log")
+        str,
+        typer.Option(
+            "--from", help="`live` (a worker's RocksDB here), `changelog`, `log`, or a folder of a replay"
+        ),
     ],
     partition: Partitions = None,
     digest: Annotated[
@@ -72,13 +76,19 @@ def dump(
 ) -> None:
     """Print a table's rows, one JSON a line, sorted by partition and key."""
     from models.surfaces import load
-    from ops.dump import lines
+    from ops.dump import lines, replayed
     from streams.generations import of_live
 
-    settings = of_live(Settings.from_env())
-    weights = load(settings.config).actions
-    numbers = partition or range(settings.partitions)
-    for line in lines(settings, table, place, numbers, weights, to_end=at is At.END, digests=digest):
+    if place in PLACES:
+        settings = of_live(Settings.from_env())
+        weights = load(settings.config).actions
+        numbers = partition or range(settings.partitions)
+        found = lines(settings, table, place, numbers, weights, to_end=at is At.END, digests=digest)
+    elif Path(place).is_dir():
+        found = replayed(Path(place), table, partition, digests=digest)
+    else:
+        raise typer.BadParameter(f"--from {place!r} is none of {', '.join(PLACES)}, and no folder")
+    for line in found:
         print(json.dumps(line))
 
 
@@ -123,9 +133,9 @@ def export(
     from streams.times import parse
 
     settings, now = of_live(Settings.from_env()), time.time_ns() // 1_000_000
-    bounds = [parse(at, now) if at else None for at in (since, until)]
+    first, last = (parse(at, now) if at else None for at in (since, until))
     with bar("exporting") as begin:
-        done = exports.export(settings, into, *bounds, begin=begin)
+        done = exports.export(settings, into, first, last, begin)
     say(done, as_json)
 
 
@@ -145,6 +155,36 @@ def restore(
     with bar("folding") as begin, status() as tell:
         folded = imports.fold(settings, folder, weights, begin, tell)
     say({**done, "folded": folded}, as_json)
+
+
+def erase(
+    user: Annotated[
+        str, typer.Argument(help="the user's id; for someone unknown `session:` and the session's")
+    ],
+    log: Annotated[bool, typer.Option("--log", help="look in the log, and tell what would go")] = False,
+    cut: Annotated[bool, typer.Option("--cut", help="with --log: take the user out of it, for ever")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="look in every topic there is; exit code 1 if one names the user")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Have the running system forget a user; with --log --cut the log, too."""
+    from ops import erase as erasing
+    from ops.look import look
+    from ops.progress import bar
+
+    settings = Settings.from_env()
+    if cut and not log:
+        raise SettingsError("--cut cuts the log: say --log --cut")
+    with bar("looking" if check or not cut else "erasing") as begin:
+        if check:
+            done = look(settings, user, begin)
+        elif log:
+            done = erasing.erase(settings, user, cut=cut, begin=begin)
+        else:
+            done = erasing.forget(settings, user)
+    say(done, as_json)
+    raise typer.Exit(1 if check and done["topics"] else 0)
 
 
 def audit(

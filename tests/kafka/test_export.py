@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import random
+import time
 import uuid
 
 import polars as pl
@@ -79,6 +80,16 @@ class World:
             for n in range(start, start + count):
                 self.step(n, AT + n * DAY // 20)
 
+    def forget(self, user):
+        """Write a tombstone, and what a worker that folds it says."""
+        with Appender(self.settings) as self.to:
+            number = partition_of(user, PARTITIONS)
+            with Log(self.settings) as log:  # others may have written one
+                self.offsets["profiles", number] = log.spans("profiles")[number][1]
+            at = int(time.time() * 1000)
+            self.agent.fold_profiles(self.write("profiles", number, user.encode(), None, at))
+            self.say(at)
+
     def step(self, n, at):
         user = f"user-{self.draw.randrange(6)}"
         number = partition_of(user, PARTITIONS)
@@ -104,6 +115,9 @@ class World:
         if n % 11 == 0:
             self.write("events", 0, None, b"\xc1 poison", at)
             self.write("slates", 1, b"k", b"slate", at)
+        self.say(at)
+
+    def say(self, at):
         for topic, partition, records in list(self.agent.take()):
             name = topic.removeprefix(f"{self.settings.namespace}.")
             for key, value in records:
