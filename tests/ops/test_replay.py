@@ -2,6 +2,7 @@
 
 import json
 import os
+from hashlib import sha256
 
 import pytest
 
@@ -9,6 +10,7 @@ from models.actions import DEFAULTS
 from models.decay import DAY
 from models.users import User
 from ops import snapshots
+from ops.dump import replayed
 from ops.fold import fold
 from ops.replay import advance, places, replay, tables
 from ops.scratch import Scratch
@@ -121,6 +123,29 @@ def test_a_span_is_folded_as_if_nothing_had_been_before(world, on, tmp_path):
     assert (
         told == sum(u.tally[0] + u.tally[1] for u in both) - sum(u.tally[0] + u.tally[1] for u in before) > 0
     )
+
+
+def test_its_rows_can_be_dumped_and_stay_as_they_are(world, on, tmp_path):
+    sealed = replay(on, world.half, tmp_path / "then").manifest
+    held = rows(tmp_path / "then", on)
+    found = {
+        (table, number): {
+            line["key"]: line["sha256"] for line in replayed(tmp_path / "then", table, [number])
+        }
+        for table, number in held
+    }
+    assert found == {
+        place: {key.decode(): sha256(row).hexdigest() for key, row in of.items()}
+        for place, of in held.items()
+    }
+    replay(on, world.half, on.snapshots / str(world.half))
+    (first, second) = replayed(on.snapshots / str(world.half), "users", digests=True)
+    assert first["digest"] != second["digest"]
+    assert first["positions"] == {source: sealed.positions[source][0] for source in ("events", "profiles")}
+    assert replay(on, LATER, tmp_path / "later").base == world.half  # the snapshot is still what was sealed
+    for folder, partitions in ((tmp_path / "then", [7]), (tmp_path, None)):
+        with pytest.raises(StateError, match=rf"{folder} holds no users\[\d\]: name a folder"):
+            list(replayed(folder, "users", partitions))
 
 
 @pytest.mark.parametrize("from_snapshot", [False, True])
@@ -274,12 +299,10 @@ def test_another_version_of_the_manifest_is_refused(on, world):
     folder = on.snapshots / "1"
     replay(on, world.half, folder)
     said = json.loads((folder / "manifest.json").read_text())
-    import hashlib
-
     said["manifest"]["v"] = 9
     body = json.dumps(said["manifest"], separators=(",", ":")).encode()
     (folder / "manifest.json").write_bytes(
-        b'{"sha256":"%b","manifest":%b}' % (hashlib.sha256(body).hexdigest().encode(), body)
+        b'{"sha256":"%b","manifest":%b}' % (sha256(body).hexdigest().encode(), body)
     )
     with pytest.raises(StateError, match="has version 9, this release reads 1"):
         snapshots.read(folder)
