@@ -26,6 +26,7 @@ from streams.errors import Unavailable
 
 VERSION = "4.3.1"
 FOLDER = Path(".refold/kafka")
+READY = 180  # seconds until it answers at the latest; ten are usual, a minute on a machine that does much else
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -79,7 +80,7 @@ def up(folder: Path = FOLDER, port: int = 9092, heap: str = "768m") -> Broker:
             lock.truncate(0)
             lock.write(f"{broker.pid} {broker.bootstrap}\n")
             lock.flush()
-            process.wait_until(lambda: answers(broker.bootstrap), seconds=60)
+            process.wait_until(lambda: answers(broker.bootstrap), seconds=READY)
         except BaseException:
             process.stop()
             raise
@@ -132,7 +133,7 @@ def running(folder: Path, port: int = 0, heap: str = "768m") -> Iterator[str]:
 def start(processes: Processes, folder: Path, port: int, heap: str = "768m") -> Process:
     """Start a broker among `processes` on what the folder holds, if anything; raises Unavailable."""
     command = _prepare(folder.absolute(), port, heap)
-    return processes.start("kafka", command, ready=lambda: answers(f"127.0.0.1:{port}"), seconds=60)
+    return processes.start("kafka", command, ready=lambda: answers(f"127.0.0.1:{port}"), seconds=READY)
 
 
 def jars() -> Path:
