@@ -211,7 +211,7 @@ def in_log(
 ) -> Iterator[Standing]:
     """Yield the rows that the log up to `positions` folds to."""
     with reference(source, settings, stage_of(table), partition, weights) as truth:
-        truth.fold({topic: positions.get(topic, 0) for topic in SOURCES[table]})
+        truth.fold({source: positions[source] for source in SOURCES[table] if source in positions})
         yield Standing(Note(positions=dict(truth.reached)), -1, lambda: truth.rows(table))
 
 
