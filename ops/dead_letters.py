@@ -1,9 +1,10 @@
 """Dead letters: what was refused, each record once, and sending again what is good by now."""
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
-from streams import dead_letters, events, items, profiles
+from streams import archives, dead_letters, events, items, profiles
 from streams.checks import MAX_ID_BYTES
 from streams.dead_letters import DeadLetter
 from streams.errors import Refused
@@ -16,10 +17,18 @@ from streams.write import EventWriter, producer
 def listed(settings: Settings) -> list[DeadLetter]:
     """Return the refused records, oldest first, each once: a replay may bury the same record again."""
     found: dict[tuple[str, int, int], DeadLetter] = {}
-    for record in records(settings, "dead-letters"):
+    for record in _records(settings):
         letter = dead_letters.decode(record.value)
         found.setdefault((letter.topic, letter.partition, letter.offset), letter)
     return sorted(found.values(), key=lambda letter: (letter.at, letter.topic, letter.offset))
+
+
+def _records(settings: Settings) -> Iterator[Any]:
+    archive = archives.load(settings).get(settings.topic("dead-letters"))
+    if archive is not None:
+        name = archive.topic.removeprefix(f"{settings.namespace}.")
+        yield from (record for record in records(settings, name) if not archives.blank(record))
+    yield from records(settings, "dead-letters")
 
 
 def resend(settings: Settings) -> dict[str, Any]:
