@@ -16,8 +16,10 @@ ASLEEP = (
 
 def kill(scene: Scene) -> None:
     """Kill random workers or stages 20 times, under load; their disks stay."""
-    for _ in range(4 if scene.quick else 20):
+    for n in range(4 if scene.quick else 20):
         scene.rest(1, 5 if scene.quick else 15)
+        if n % 2:  # the others may strike whoever is still coming back
+            scene.mended()
         scene.kill(scene.any_worker())
 
 

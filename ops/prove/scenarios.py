@@ -38,7 +38,7 @@ class Scenario:
 
 SCENARIOS = {
     "mixed": Scenario(kills.mixed, 60, 45),
-    "kill": Scenario(kills.kill, 180, 20),
+    "kill": Scenario(kills.kill, 240, 30),
     "lose-disk": Scenario(kills.lose_disk, 300, 45),
     "scale": Scenario(kills.scale, 150, 90),
     "pause": Scenario(kills.pause, 180, 40),
