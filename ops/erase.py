@@ -18,7 +18,8 @@ from ops.generations import every
 from ops.progress import Begin, silent
 from ops.settled import PATIENCE, Ends, ends_of, settled
 from streams import archives
-from streams.errors import StateError, Unavailable
+from streams.checks import MAX_ID_BYTES
+from streams.errors import Refused, StateError, Unavailable
 from streams.events import SESSION
 from streams.log import Log
 from streams.partition import partition_of
@@ -38,7 +39,12 @@ class Traces:
 
 
 def forget(settings: Settings, user: str) -> dict[str, Any]:
-    """Write the tombstone of a user's profile, on which running systems forget the user; return where it stands."""
+    """Write the tombstone of a user's profile, on which running systems forget the user; return where it stands.
+
+    Raises Refused for what is no id, Unavailable.
+    """
+    if not 1 <= len(user.removeprefix(SESSION).encode()) <= MAX_ID_BYTES:
+        raise Refused(f"{user[:40]!r} is no user: an id has 1..{MAX_ID_BYTES} bytes, behind `{SESSION}` too")
     number = partition_of(user, settings.partitions)
     try:
         with producer(settings) as to:
@@ -63,7 +69,7 @@ def erase(
     with Log(settings, recorded) as log:
         if cut and not _forgotten(log, settings, user):
             forget(settings, user)
-        ends, behind = settled(log, states, seconds)
+        ends, behind = settled(log, states, seconds if cut else 0)
         if cut and behind:
             raise StateError(
                 f"{behind} records of profiles and events are not folded by every worker: start workers, or drop "

@@ -38,22 +38,21 @@ def events_left(record: Record, user: str, partitions: int) -> tuple[Record, lis
     A record that workers refuse is blanked whole when it names the user: it was never folded, and without them it
     might be.
     """
+    named = record.key == user.encode()
     try:
         read = read_events(record, partitions)
     except Refused:
-        return (blank(record) if _names(record.value, user) else record), [], []
+        return (blank(record) if named or _names(record.value, user) else record), [], []
     theirs = {index: event for index, event in read if event.user == user}
-    if not theirs:
-        return record, [], []
     others = [event for index, event in read if index not in theirs]
+    if not theirs and not named:
+        return record, [], []
     if not others:
         return blank(record), list(theirs.values()), list(theirs)
-    left = replace(
-        record,
-        key=others[0].user.encode() if record.key == user.encode() else record.key,
-        value=events.without(record.value or b"", theirs),
-        headers=record.headers if archives.erased(record) else (*record.headers, *archives.HEADERS),
-    )
+    left = replace(record, key=others[0].user.encode() if named else record.key)
+    if theirs:
+        left.value = events.without(record.value or b"", theirs)
+        left.headers = record.headers if archives.erased(record) else (*record.headers, *archives.HEADERS)
     return left, list(theirs.values()), list(theirs)
 
 
@@ -119,11 +118,11 @@ def letter_left(record: Record, user: str) -> Record:
 def names(topic: str, record: Record, user: str, partitions: int) -> bool:
     """Tell whether a record of a topic, or of an archive of it, names the user."""
     if topic == "events":
-        return record.key == user.encode() or events_left(record, user, partitions)[0] != record
+        return events_left(record, user, partitions)[0] is not record
     if topic == "slates":
-        return slate_left(record, user) != record
+        return slate_left(record, user) is not record
     if topic == "dead-letters":
-        return letter_left(record, user) != record
+        return letter_left(record, user) is not record
     return record.key == user.encode()
 
 

@@ -1,6 +1,7 @@
 """Erasure on a real Kafka: out of a running system within seconds, out of the log for ever, and nobody else hurt."""
 
 import contextlib
+import dataclasses
 import itertools
 import random
 import sys
@@ -20,6 +21,8 @@ from ops.dead_letters import listed, resend
 from ops.dump import changelog
 from ops.dump import log as folded
 from ops.erase import erase
+from ops.export import export
+from ops.imports import restore
 from ops.look import look
 from ops.processes import Processes, free_port
 from ops.topics import admin, create
@@ -235,7 +238,7 @@ def killed(step, done):
 
 
 @pytest.mark.timeout(300)
-def test_an_erasure_that_is_killed_loses_nothing_and_is_made_again(settings, monkeypatch):
+def test_an_erasure_that_is_killed_loses_nothing_and_is_made_again(settings, tmp_path, monkeypatch):
     world = World(settings)
     world.run(30)
     user = "user-1"
@@ -270,6 +273,12 @@ def test_an_erasure_that_is_killed_loses_nothing_and_is_made_again(settings, mon
         for name, one in archives.load(settings).items():
             spans = log.spans(name.removeprefix(f"{settings.namespace}."))
             assert {n: begin for n, (begin, _) in spans.items()} == one.until
+
+    export(settings, tmp_path / "out")  # what is left can be carried elsewhere, gaps and all
+    new = dataclasses.replace(settings, namespace=f"{settings.namespace}-new")
+    create(new)
+    restore(new, tmp_path / "out")
+    assert fold(new, USERS) == others
 
 
 def archived(settings):

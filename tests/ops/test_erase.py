@@ -10,6 +10,7 @@ from agents.users import UserAgent
 from models.actions import DEFAULTS
 from models.users import User
 from ops import rewrite
+from ops.erase import forget
 from streams import archives, dead_letters, events, slates, touches
 from streams.dead_letters import DeadLetter
 from streams.errors import Refused
@@ -82,6 +83,14 @@ def test_a_record_of_theirs_alone_leaves_a_blank_one():
     left, _, _ = rewrite.events_left(record(events.encode([event("anna")]), b"anna"), "anna", 1)
     assert archives.blank(left)
     assert left.offset == 7
+
+
+def test_a_key_alone_names_the_user_too():
+    """A client may give a record any key."""
+    batch = record(events.encode([event("ben")]), b"anna")
+    left, theirs, _ = rewrite.events_left(batch, "anna", 1)
+    assert (left.key, left.value, left.headers, theirs) == (b"ben", batch.value, (), [])
+    assert archives.blank(rewrite.events_left(record(b"\xc1", b"anna"), "anna", 1)[0])
 
 
 def test_a_second_user_goes_from_what_is_left():
@@ -202,6 +211,12 @@ def test_a_session_of_any_length_can_be_erased(length):
     user = table.partition(0).get(key)
     assert (user.first_at, user.trail, user.vector, user.erased_at) == (0, [], None, AT)
     assert partition_of(key, 1) == 0
+
+
+def test_what_is_no_id_is_not_erased():
+    for user in ("", SESSION, "u" * 257, SESSION + "s" * 257):
+        with pytest.raises(Refused, match=r"is no user: an id has 1\.\.256 bytes"):
+            forget(ONE, user)
 
 
 def test_a_key_beyond_that_is_refused():
