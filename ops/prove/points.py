@@ -14,6 +14,7 @@ from faust.events import Event
 from agents.flush import Flusher
 from agents.publisher import Publisher
 from agents.store import Store
+from agents.table import Partition
 from agents.transport import Consumer
 from agents.worker import run
 from models.surfaces import load
@@ -89,7 +90,7 @@ def lay(fuse: Fuse) -> None:
 
 
 def _after(owner: Any, name: str, then: Callable[[], None]) -> None:
-    inner = getattr(owner, name)
+    inner = vars(owner)[name]  # its own: what it inherits need not be what it calls
 
     def wrapped(*args: Any, **more: Any) -> Any:
         result = inner(*args, **more)
