@@ -84,7 +84,7 @@ def lay(fuse: Fuse) -> None:
     Publisher.send, Publisher._submit = sent, sending  # type: ignore[method-assign]  # noqa: SLF001
     Consumer._commit = committing  # noqa: SLF001
     _after(Flusher, "hold", lambda: fuse.at("folded"))
-    _after(Store, "put_rows", lambda: fuse.at("rows"))
+    _after(Partition, "store", lambda: fuse.at("rows"))
     _after(Store, "restore", lambda: fuse.at("restored"))
     _after(Event, "ack", lambda: fuse.at("acked"))
 
