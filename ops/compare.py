@@ -7,7 +7,7 @@ from statistics import fmean, median
 from typing import Any
 
 from api.answers import Answer
-from streams.slates import Shown
+from streams.slates import Slate
 
 PERSISTENCE = 0.9  # chance that a reader goes on to the next place: the first ten weigh 86 %
 NAMED = 10  # items named that only one side showed
@@ -97,14 +97,18 @@ class Comparison:
     fidelity: Agreement = field(default_factory=Agreement)
     only_current: Counter[str] = field(default_factory=Counter)
     only_other: Counter[str] = field(default_factory=Counter)
+    served_rungs: Counter[str] = field(default_factory=Counter)
+    current_rungs: Counter[str] = field(default_factory=Counter)
     current_sources: Counter[str] = field(default_factory=Counter)
     other_sources: Counter[str] = field(default_factory=Counter)
 
-    def add(self, served: Sequence[Shown], current: Answer, other: Answer) -> None:
+    def add(self, served: Slate, current: Answer, other: Answer) -> None:
         """Take in a slate: as it was served, and as it is answered now under both configurations."""
         mine, theirs = [item.item_id for item in current.items], [item.item_id for item in other.items]
         self.between.add(mine, theirs)
-        self.fidelity.add([item.item_id for item in served], mine)
+        self.fidelity.add([item.item_id for item in served.items], mine)
+        self.served_rungs[served.rung] += 1
+        self.current_rungs[current.rung] += 1
         self.only_current.update(set(mine) - set(theirs))
         self.only_other.update(set(theirs) - set(mine))
         self.current_sources.update(item.source for item in current.items)
@@ -125,6 +129,10 @@ class Comparison:
                 for name in sorted({*self.current_sources, *self.other_sources})
             },
             "fidelity": self.fidelity.report(),
+            "rungs": {
+                name: {"served": self.served_rungs[name], "current": self.current_rungs[name]}
+                for name in sorted({*self.served_rungs, *self.current_rungs})
+            },
         }
 
 

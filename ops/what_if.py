@@ -1,7 +1,7 @@
 """What if: past requests answered again, as of their time, under the configuration there is and under another one.
 
 Tables are folded forward through the span. The user's row is that of the very moment; item columns, vectors and
-trends, which cost far more than an answer, are up to ten seconds older.
+trends, which cost far more than an answer, are those of the second, or a little older where there are many items.
 """
 
 import dataclasses
@@ -33,7 +33,8 @@ from streams.slates import Slate
 from streams.times import written
 
 MINUTE = 60_000  # ms of the log that are in memory at once
-MOMENT = 10_000  # ms for which item columns, vectors and trends are used: a part of a minute
+SECOND = 1_000  # ms for which item columns, vectors and trends are used at least,
+PER_SECOND = 20_000  # and a second longer for each so many items, since computing them takes longer
 LATE = 60_000  # ms after its answer by which a slate is in the log
 ALL = "all"
 
@@ -81,7 +82,7 @@ def what_if(
     step = progress(len(chosen))
     for slate, mine, theirs in _answered(on, chosen, current, other) if chosen else ():
         for name in (ALL, slate.surface):
-            found.setdefault(name, Comparison()).add(slate.items, mine, theirs)
+            found.setdefault(name, Comparison()).add(slate, mine, theirs)
         step(1)
     return {
         "from": written(begin),
@@ -175,13 +176,16 @@ def _answered(
                 advance(on, then.tables.rows, minute)
                 window = Window(on, positions_of(scratch, places(on.settings)), minute + MINUTE)
                 near = dataclasses.replace(on, log=window)
-                for moment, of_moment in groupby(of_minute, key=_moment):
-                    advance(near, then.tables.rows, moment)
-                    then.settle(moment)
-                    for slate in of_moment:
-                        _bring_up(near, then, slate)
-                        mine, theirs = (_answer(engine, slate) for engine in engines)
-                        yield slate, mine, theirs
+                due = minute
+                for slate in of_minute:
+                    if slate.at > due:
+                        second = slate.at // SECOND * SECOND - 1
+                        advance(near, then.tables.rows, second)
+                        then.settle(second)
+                        due = second + SECOND * (1 + len(then.tables.columns) // PER_SECOND)
+                    _bring_up(near, then, slate)
+                    mine, theirs = (_answer(engine, slate) for engine in engines)
+                    yield slate, mine, theirs
 
 
 def _bring_up(near: Ground, then: Then, slate: Slate) -> None:
@@ -220,11 +224,6 @@ def _minute(slate: Slate) -> int:
     return slate.at // MINUTE * MINUTE - 1
 
 
-def _moment(slate: Slate) -> int:
-    """Return the time of the item columns that a slate is answered from."""
-    return slate.at // MOMENT * MOMENT - 1
-
-
 def _offset(record: Record) -> int:
     return record.offset
 
@@ -237,6 +236,8 @@ def text(report: Mapping[str, Any]) -> Iterator[str]:
     for name, one in report["surfaces"].items():
         yield f"{name}: {one['slates']} slates, {_agreement(one)}"
         yield f"  the current configuration against what was served: {_agreement(one['fidelity'])}"
+        for rung, counts in one["rungs"].items():
+            yield f"  rung {rung}: {counts['served']} served, {counts['current']} now"
         for source, share in one["sources"].items():
             yield f"  {source}: {share['current']:.1%} of the places, {share['other']:.1%} under the other"
         for side, items in (("now", one["only_current"]), ("under the other", one["only_other"])):

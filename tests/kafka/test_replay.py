@@ -185,8 +185,11 @@ def act(client, draw, count, users=12):
 
 
 def reflects(client, user, offset):
-    """Whether the replica has the user's event at this offset."""
-    return client.get(f"/v1/recommend/{user}?n=1&explain=true").json()["state"]["user_offset"] >= offset
+    """Whether the replica has the user's event at this offset; asked without leaving a slate."""
+    reply = client.get(f"/v1/users/{user}")
+    return reply.status_code == 200 and any(
+        one["offset"] >= offset for one in reply.json()["offsets"] if one["topic"] == "events"
+    )
 
 
 def sum_of(client, kind="items", users=12):
@@ -199,7 +202,7 @@ def sum_of(client, kind="items", users=12):
 def test_the_api_answers_as_it_did_then(settings, system, tmp_path):
     client, processes = system
     draw = random.Random(1)
-    act(client, draw, 25)
+    act(client, draw, 20)
     user = "user-1" if client.get("/v1/users/user-1").status_code == 200 else "user-2"
     item = max((f"item-{n}" for n in range(60)), key=lambda i: client.get(f"/v1/items/{i}").json()["chosen"])
     time.sleep(0.3)
@@ -209,7 +212,7 @@ def test_the_api_answers_as_it_did_then(settings, system, tmp_path):
     time.sleep(0.3)
     shot = refold(settings, "snapshot", "--json")
     assert shot["events"] > 0
-    act(client, draw, 25)
+    act(client, draw, 20)
     for n in range(8):
         client.post("/v1/events", json={"type": "click", "user_id": user, "item_id": f"item-{n}"})
     until(lambda: client.get(f"/v1/users/{user}").json()["totals"]["click"] >= 8)
@@ -256,9 +259,12 @@ def test_the_api_answers_as_it_did_then(settings, system, tmp_path):
     other.write_text("[surfaces.home]\npins = { item-3 = 1 }\n")
     found = refold(settings, "what-if", "--config", other, "--from", "1h", "--json")
     home = found["surfaces"]["home"]
-    assert home["slates"] >= 40
-    assert (home["only_other"].get("item-3", 0) > 0, home["same"] < 0.7) == (True, True), home
-    assert home["fidelity"]["overlap"] > 0.6, home["fidelity"]
+    assert home["slates"] >= 30
+    assert home["same"] < 0.5, home
+    assert home["only_other"]["item-3"] > 0
+    assert home["fidelity"]["overlap"] > 0.4, (
+        home
+    )  # of a system that is seconds old, where every click counts
 
     (api,) = [process for process in processes._running if process.name == "api"]
     children = child_pids(api.pid)

@@ -55,6 +55,13 @@ def test_settings_are_listed_without_the_password():
             {},
             "refold: pyproject.toml: only .csv and .parquet files can be loaded",
         ),
+        (["replay", "--until", "tea", "--into", "then"], {}, "refold: 'tea' is no time: give ISO 8601"),
+        (
+            ["what-if", "--config", "pyproject.toml", "--from", "1h"],
+            {},
+            "refold: build-system={'requires': ['hatchling>=1.27'], 'build-backend': 'hatchling.build'}: unknown",
+        ),
+        (["dump", "users", "--from", "docs"], {}, "refold: docs holds no users[0]: name a folder that"),
     ],
 )
 def test_a_foreseen_error_is_one_line_and_exit_code_1(arguments, env, said):

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from api.answers import Answer, Placed
 from ops.compare import Agreement, Comparison, first_change, overlap, rank_biased_overlap
-from streams.slates import Shown
+from streams.slates import Shown, Slate
 
 lists = st.lists(st.sampled_from("abcdefghij"), unique=True, max_size=10)
 
@@ -74,9 +74,13 @@ def answer(*items):
     return Answer(request_id="r", user_id="u", surface="home", rung="full", items=placed)
 
 
+def slate(*items):
+    return Slate(request_id="r", user_id="u", at=1, surface="home", rung="light", items=items)
+
+
 def test_a_comparison_names_what_only_one_side_shows_and_the_sources_shares():
     comparison = Comparison()
-    served = (Shown("a", 0, 1.0, 1.0, "ann"), Shown("b", 1, 1.0, 1.0, "ann"))
+    served = slate(Shown("a", 0, 1.0, 1.0, "ann"), Shown("b", 1, 1.0, 1.0, "ann"))
     for _ in range(2):
         comparison.add(served, answer(("a", "ann"), ("b", "popular")), answer(("a", "ann"), ("c", "ann")))
     comparison.add(served, answer(("a", "ann"), ("d", "ann")), answer(("a", "ann")))
@@ -90,10 +94,11 @@ def test_a_comparison_names_what_only_one_side_shows_and_the_sources_shares():
     }
     assert (found["same"], found["first_change"]) == (0.0, 2)
     assert (found["fidelity"]["same"], found["fidelity"]["overlap"]) == (0.6667, 0.8333)
+    assert found["rungs"] == {"full": {"served": 0, "current": 3}, "light": {"served": 3, "current": 0}}
 
 
 def test_many_items_are_cut_to_the_ten_most_frequent():
     comparison = Comparison()
     for n in range(30):
-        comparison.add((), answer(*((f"i{k}", "ann") for k in range(n, 30))), answer())
+        comparison.add(slate(), answer(*((f"i{k}", "ann") for k in range(n, 30))), answer())
     assert list(comparison.report()["only_current"]) == [f"i{k}" for k in range(29, 19, -1)]
