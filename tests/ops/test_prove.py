@@ -1,5 +1,7 @@
 """The proof itself: its workload is what it says, its clocks stop when they should, its verdicts can be "different"."""
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -139,3 +141,24 @@ def test_every_scenario_says_what_it_does_and_stands_in_the_page():
     for name in POINTS["users"]:
         assert f"`{name}`" in page
     assert all(scenario.harm.__doc__ for scenario in scenarios.SCENARIOS.values())
+
+
+def test_a_laid_point_kills_the_process_that_passes_it():
+    code = """
+from agents.fake import Rows
+from agents.table import Table
+from models.users import User
+from ops.prove.points import Fuse, lay
+
+lay(Fuse("rows", 1))
+partition = Table("users", Rows(), User, User.from_row).partition(0)
+partition.put("anna", User())
+partition.freeze()
+print("before", flush=True)
+partition.store(1)
+print("after", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+
+    assert done.returncode == -9
+    assert done.stdout == b"before\n"
