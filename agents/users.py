@@ -73,6 +73,8 @@ class UserAgent:
             touch, led_by, links = users.react(user, event, origin, weights, dimensions, speaks=speaks)
             dirty[key] = user
             if touch is None:
+                if event.type == users.ERASE:
+                    self._erased_by(event, user, number)
                 continue
             told, known = said[partition_of(touch.item, partitions)]
             if led_by is not None:
@@ -96,13 +98,22 @@ class UserAgent:
         if profile is None and self._speaks:
             session = key.removeprefix(SESSION) if key.startswith(SESSION) else ""
             erase = Event(
-                event_id=f"erase-{self._settings.epoch}-{message.partition}-{message.offset}",
+                event_id=f"{self._erasure(message.partition)}{message.offset}",
                 type=users.ERASE,
                 at=max(OLDEST, int(message.timestamp * 1000)),  # a client may give a record any time
                 user_id=None if session else key,
                 session_id=session or None,
             )
             self._erased.setdefault(message.partition, []).append((key.encode(), events.encode([erase])))
+
+    def _erasure(self, partition: int) -> str:
+        return f"erase-{self._settings.epoch}-{partition}-"
+
+    def _erased_by(self, erase: Event, user: User, partition: int) -> None:
+        """Mark the tombstone that an erasure came from as folded: the broker drops tombstones, not events."""
+        head, offset = self._erasure(partition), erase.event_id.removeprefix(self._erasure(partition))
+        if erase.event_id.startswith(head) and len(offset) < 19 and offset.isdecimal():
+            marks.advance(user.marks, marks.source(PROFILES, self._settings.epoch, partition), int(offset))
 
     def take(self) -> Outgoing:
         """Return and forget what was said: touches by (origin, item partition), and erasures."""

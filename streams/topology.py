@@ -4,12 +4,13 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from streams.settings import Settings
 
 Cleanup = Literal["delete", "compact"]
+DAY_MS, CENTURY_MS = "86400000", "3155760000000"
 Stage = Literal["users", "items"]
 
 
@@ -21,6 +22,7 @@ class Topic:
     key: str
     record: str
     cleanup: Cleanup = "delete"
+    tombstones: str = DAY_MS  # how long a compacted topic keeps them, in ms
 
     def config(self) -> dict[str, str]:
         """Return the broker settings that make the topic what it is declared to be."""
@@ -33,6 +35,7 @@ class Topic:
             "segment.ms": "3600000",
             "segment.bytes": "67108864",
             "min.cleanable.dirty.ratio": "0.1",
+            "delete.retention.ms": self.tombstones,
         }
 
 
@@ -53,7 +56,8 @@ class Table:
 
 TOPICS: tuple[Topic, ...] = (
     Topic("events", "user id", "a batch: 1..500 events whose users share the partition"),
-    Topic("items", "item id", "catalogue upsert, or tombstone", "compact"),
+    # a deleted item's mark is in its row, so its tombstone stays in the log
+    Topic("items", "item id", "catalogue upsert, or tombstone", "compact", CENTURY_MS),
     Topic("profiles", "user id", "user attributes, or tombstone = erase this user", "compact"),
     Topic("touches", "partition", "a batch: what the user agent says about items, with its origin"),
     Topic("slates", "user id", "what the API served, item by item"),
@@ -77,5 +81,5 @@ STAGES: Mapping[Stage, tuple[str, ...]] = {"users": ("users",), "items": ("items
 
 def topics(settings: Settings) -> list[Topic]:
     """Return every topic the broker must hold, changelogs included, under its broker's name."""
-    sources = [Topic(settings.topic(t.name), t.key, t.record, t.cleanup) for t in TOPICS]
+    sources = [replace(topic, name=settings.topic(topic.name)) for topic in TOPICS]
     return sources + [t.changelog(settings) for t in TABLES]

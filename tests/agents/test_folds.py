@@ -285,3 +285,30 @@ def test_a_fold_that_does_not_speak_leaves_the_same_rows_and_says_nothing():
     assert one.freeze() == other.freeze()
     assert list(silent[0].take()) == []
     assert list(spoken[0].take())
+
+
+@pytest.mark.parametrize("tombstone", [True, False])
+def test_an_erased_user_is_the_same_after_the_broker_dropped_the_tombstone(tombstone):
+    agent, table = user_agent()
+    number = partition_of("u", 2)
+    agent.fold_profiles(Message("profiles", number, 3, b"u", None))
+    _, ((_, _, ((key, erasure),)),) = agent.tell(), agent.take()
+    (live,) = table.dirty()
+    again, others = user_agent()
+    said = Message("events", number, 0, key, erasure, AT / 1000)
+    for folding in (agent, again):
+        folding.fold_events(said)
+    if tombstone:
+        again.fold_profiles(Message("profiles", number, 3, b"u", None))
+        assert list(again.take()) == []
+    (folded,) = others.dirty()
+    assert folded.freeze() == live.freeze()
+
+
+@pytest.mark.parametrize("event_id", ["erase-1-0-3", "erase-0-0", "erase-0-0-99999999999999999999", "x"])
+def test_an_erasure_that_no_tombstone_of_ours_made_moves_no_mark_of_profiles(event_id):
+    agent, table = user_agent()
+    erase = Event(event_id=event_id, type="erase", at=AT, user_id="u")
+    agent.fold_events(record(erase))
+    (partition,) = table.dirty()
+    assert set(partition.get("u").marks) == {partition.number}

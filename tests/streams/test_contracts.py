@@ -15,7 +15,9 @@ from streams.errors import Refused
 from streams.events import Event
 from streams.items import Item
 from streams.profiles import Profile
+from streams.settings import Settings
 from streams.slates import Asked, Shown, Slate
+from streams.topology import topics
 from streams.touches import Link, Touch
 from tests import strategies
 from tests.strategies import NOW
@@ -267,3 +269,9 @@ def test_what_is_good_in_a_refused_batch_is_salvaged():
 def test_nothing_is_salvaged_from_what_is_no_batch():
     with pytest.raises(Refused, match="not a batch of events"):
         events.salvage(b"\xc1", AT)
+
+
+def test_tombstones_of_items_outlive_every_rebuild_and_those_of_users_do_not():
+    kept = {one.name: one.config().get("delete.retention.ms") for one in topics(Settings(namespace="shop"))}
+    assert int(kept["shop.items"]) > 90 * 365 * 86_400_000
+    assert kept["shop.profiles"] == "86400000"
