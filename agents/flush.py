@@ -55,9 +55,11 @@ class Flusher:
         self._tables = tables
         self._say = say
         self._pause = pause
-        sources = {source for one in TABLES for source in one.sources}
-        self._source_of = {settings.topic(source): source for source in sources}
-        self._sources = {one.name: one.sources for one in TABLES}
+        sources = {one.name: one.sources for one in TABLES}
+        self._feeds = {
+            settings.topic(source): (source, [table for table in tables if source in sources[table.name]])
+            for source in {name for each in sources.values() for name in each}
+        }
         self.done = 0  # records folded and flushes made, for the watchdog
         self.flushing: float | None = None  # since when, by the monotonic clock
         self._failed: Exception | None = None
@@ -73,10 +75,9 @@ class Flusher:
         self.done += 1
         self._held.append(event)
         self._bytes += len(message.value or b"")
-        source = self._source_of[message.topic]
-        for table in self._tables:
-            if source in self._sources[table.name]:
-                table.partition(message.partition).reach(source, message.offset + 1)
+        source, fed = self._feeds[message.topic]
+        for table in fed:
+            table.partition(message.partition).reach(source, message.offset + 1)
 
     @property
     def full(self) -> bool:
