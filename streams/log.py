@@ -50,6 +50,7 @@ class Log:
         self._consumer: Any = None
         self._through = through
         self._archives: Mapping[str, archives.Archive] = {}
+        self._numbers: dict[str, list[int]] = {}
 
     def __enter__(self) -> Self:
         self._archives = archives.load(self._settings) if self._through is None else self._through
@@ -191,10 +192,12 @@ class Log:
         return {tp.partition: (begins[tp], ends[tp]) for tp in places}
 
     async def _partitions(self, name: str) -> Iterable[int]:
-        if name not in await self._consumer.topics():
-            return []
-        await self._consumer.beginning_offsets([TopicPartition(name, 0)])  # learns the others
-        return sorted(self._consumer.partitions_for_topic(name) or ())
+        if name not in self._numbers:  # which asks for the metadata of every topic there is
+            if name not in await self._consumer.topics():
+                return []
+            await self._consumer.beginning_offsets([TopicPartition(name, 0)])  # learns the others
+            self._numbers[name] = sorted(self._consumer.partitions_for_topic(name) or ())
+        return self._numbers[name]
 
     async def _go_to(self, place: Any, offset: int) -> None:
         self._consumer.assign([place])
