@@ -54,6 +54,10 @@ class Store(FaustStore):  # type: ignore[misc]
         rows[NOTE] = changelog.encode(reading.note)
         self.put_rows(partition, rows, records[-1].offset)
 
+    def buffer(self, partition: int, size: int) -> None:
+        """Let so many bytes of rows gather in memory before they become a file."""
+        self._db_for_partition(partition).set_options({"write_buffer_size": str(size)})
+
     def reach(self, partition: int, offset: int) -> None:
         """Take note that the changelog holds nothing more up to an offset; compaction may have emptied its end."""
         if self.offset(partition) < offset:

@@ -62,6 +62,13 @@ def test_an_emptied_end_of_a_changelog_counts_as_read(store):
     assert store.offset(0) == 7
 
 
+def test_more_rows_may_gather_while_many_are_written(store):
+    for size in (16 << 20, 2 << 20):
+        store.buffer(0, size)
+        store.restore(0, records(CLAIM, *flush(0, {"events": 1}, a=b"1")))
+    assert store.get_row(0, b"a") == b"1"
+
+
 def test_a_standby_takes_flushes_whole():
     log = records(
         CLAIM, *flush(0, {}, a=b"1"), *flush(0, {}, a=b"2", b=b"3"), CLAIM, (b"a", b"4", headers(6))
