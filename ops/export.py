@@ -157,21 +157,18 @@ def chunks(batches: Iterable[Sequence[Record]]) -> Iterator[list[Record]]:
 
 def files(into: Path, topic: str, partition: int, chunk: Sequence[Record]) -> Iterator[File]:
     """Write records of a partition, in order, a file for each of their days."""
-    frame = pl.DataFrame(
-        {
-            "partition": [partition] * len(chunk),
-            "offset": [record.offset for record in chunk],
-            "timestamp": [round(record.timestamp * 1000) for record in chunk],
-            "key": [record.key for record in chunk],
-            "value": [record.value for record in chunk],
-            "headers": [
-                [{"name": name, "value": value} for name, value in record.headers] for record in chunk
-            ],
-        },
-        schema=SCHEMA,
-    )
-    if not any(record.headers for record in chunk):
-        frame = frame.drop("headers")
+    columns: dict[str, list[Any]] = {
+        "partition": [partition] * len(chunk),
+        "offset": [record.offset for record in chunk],
+        "timestamp": [round(record.timestamp * 1000) for record in chunk],
+        "key": [record.key for record in chunk],
+        "value": [record.value for record in chunk],
+    }
+    if any(record.headers for record in chunk):
+        columns["headers"] = [
+            [{"name": name, "value": value} for name, value in record.headers] for record in chunk
+        ]
+    frame = pl.DataFrame(columns, schema={name: SCHEMA[name] for name in columns})
     for (day,), of_day in frame.group_by(pl.col("timestamp").dt.date(), maintain_order=True):
         first, last = of_day["offset"][0], of_day["offset"][-1]
         path = Path(f"topic={topic}/day={day}/{partition}-{first}.parquet")
