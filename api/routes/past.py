@@ -1,5 +1,6 @@
 """Of when: the `as_of` parameter, which lets operators ask as of a moment of the past."""
 
+import logging
 from collections.abc import Callable
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from api.travel import Question
 from streams import times
 from streams.errors import Refused
 
+log = logging.getLogger("refold.api")
 AsOf = Annotated[
     str,
     Meta(max_length=40, description="a time, ISO 8601 or ms: answer as of then; for keys of scope admin"),
@@ -34,6 +36,7 @@ async def travelled(
     What was known of `user_id` before they were erased is told no more, whoever asks.
     """
     call.require("admin")
+    log.info("key %s asks as of %r", call.key_id, as_of)
     now, travel = services.now(), services.travel
     if as_of == "now" or as_of[-1:] in times.UNITS:
         raise Refused(f"as_of={as_of!r} moves on while its state is prepared: give ISO 8601 or milliseconds")
