@@ -21,6 +21,7 @@ from streams import archives
 from streams.checks import MAX_ID_BYTES
 from streams.errors import Refused, StateError, Unavailable
 from streams.events import SESSION
+from streams.generations import of_live
 from streams.log import Log
 from streams.partition import partition_of
 from streams.settings import Settings
@@ -61,7 +62,7 @@ def erase(
 
     Raises StateError while workers have not folded what is to be cut, or a rebuild is under way.
     """
-    recorded = archives.load(settings)
+    settings, recorded = of_live(settings), archives.load(settings)
     if cut:
         archive.refuse_building(settings)
         archive.remove_unrecorded(settings, recorded)

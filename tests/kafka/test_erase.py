@@ -26,9 +26,10 @@ from ops.imports import restore
 from ops.look import look
 from ops.processes import Processes, free_port
 from ops.topics import admin, create
-from streams import archives, events, profiles, slates
+from streams import archives, events, generations, profiles, slates
 from streams.errors import StateError
 from streams.events import SESSION, Event
+from streams.generations import Generation, Generations
 from streams.items import Item
 from streams.items import encode as encode_item
 from streams.log import Log
@@ -279,6 +280,19 @@ def test_an_erasure_that_is_killed_loses_nothing_and_is_made_again(settings, tmp
     create(new)
     restore(new, tmp_path / "out")
     assert fold(new, USERS) == others
+
+
+def test_touches_are_those_of_the_generations_there_are(settings):
+    live = Generation(number=2, stage="live", folds={}, touches=2)
+    generations.save(settings, Generations(all=(live,)))
+    create(live.of(settings))
+    with admin(settings) as client:
+        client.delete_topics([settings.topic("touches")])  # as a drop of the first generation does
+    World(live.of(settings)).run(10)
+    commit(live.of(settings))
+    found = erase(settings, "user-1", cut=False)["records"]
+    assert set(found) == {*map(settings.topic, TOPICS[:-1]), settings.topic("touches-g2")}
+    assert found[settings.topic("touches-g2")]
 
 
 def archived(settings):
