@@ -8,6 +8,7 @@ import uvloop
 
 from agents.app import Stage, create_app
 from agents.crash import die, why
+from streams.seldom import speak_seldom
 from streams.settings import Settings
 
 
@@ -20,6 +21,10 @@ class Worker(faust.Worker):  # type: ignore[misc]
             await super().start()
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing is folded
             die(f"it could not start: {why(error)}")
+
+    def _setup_logging(self) -> None:
+        super()._setup_logging()
+        speak_seldom()
 
     def _crash(self, reason: BaseException) -> None:
         die(f"a part of it broke: {why(reason)}")

@@ -10,13 +10,13 @@ from api.keys import Keys, loopback
 from api.protocol import BoundedProtocol
 from api.travel import Travel
 from streams.errors import SettingsError
+from streams.seldom import speak_seldom
 from streams.settings import Settings
 
 CONNECTIONS = 1024  # the last rail: api/admission.py turns requests away long before, and says so properly
 BACKLOG = 256
 KEEP_ALIVE_SECONDS = 5
 STOP_SECONDS = 5
-PAUSE_SECONDS = 10.0
 
 
 def config(settings: Settings, app: Starlette | None = None) -> uvicorn.Config:
@@ -45,27 +45,8 @@ def config(settings: Settings, app: Starlette | None = None) -> uvicorn.Config:
     )
 
 
-class Seldom(logging.Filter):
-    """Let the Kafka client say the same only every ten seconds: a broker away is twenty lines a second."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[tuple[str, int], float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is worth its line."""
-        if not record.name.startswith("aiokafka"):
-            return True
-        kind = record.name, record.lineno
-        if record.created - self._said.get(kind, 0.0) < PAUSE_SECONDS:
-            return False
-        self._said[kind] = record.created
-        return True
-
-
 def serve(settings: Settings, travel: Travel | None = None) -> None:
     """Answer requests until SIGTERM or Ctrl-C, about the past by `travel`; raises SettingsError."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for told in logging.getLogger().handlers:
-        told.addFilter(Seldom())
+    speak_seldom()
     uvicorn.Server(config(settings, create_app(settings, travel=travel))).run()
