@@ -129,7 +129,7 @@ def replay(
             positions=reached,
         )
         manifest = snapshots.seal(work, manifest)
-        work.replace(into)
+        snapshots.publish(work, into)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return Replayed(manifest, base.at if base else 0, counts, time.monotonic() - started)

@@ -76,6 +76,12 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
     return manifest
 
 
+def publish(folder: Path, into: Path) -> None:
+    """Give a sealed folder its name, so that it outlasts a crash from now on; `into` is new or empty."""
+    folder.replace(into)
+    _sync(into.parent)
+
+
 def read(folder: Path) -> Manifest:
     """Return the manifest of a folder; raises StateError when there is none that can be trusted."""
     path = folder / MANIFEST
