@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops import states
+from ops import logs, states
 from ops.benches import bench
+from ops.say import Json, say
 from streams.errors import RefoldError
 from streams.settings import Settings
 
@@ -35,8 +36,8 @@ for name, group in (
     app.add_typer(group, name=name)
 
 states.register(app)
+logs.register(app)
 
-Json = Annotated[bool, typer.Option("--json", help="print JSON for a program")]
 console = Console(stderr=True)
 
 
@@ -135,7 +136,7 @@ def load(
         category=category,
         shift=shift,
     )
-    states.say(done, as_json)
+    say(done, as_json)
 
 
 @app.command()
@@ -144,7 +145,7 @@ def lag(as_json: Json = False) -> None:
     from ops.lag import lag as behind
     from streams.generations import of_live
 
-    states.say(behind(of_live(Settings.from_env())), as_json)
+    say(behind(of_live(Settings.from_env())), as_json)
 
 
 @topics.command("create")
@@ -216,7 +217,7 @@ def letters_resend(as_json: Json = False) -> None:
     """Send what is good in refused event batches again, and items and profiles that pass by now."""
     from ops.dead_letters import resend
 
-    states.say(resend(Settings.from_env()), as_json)
+    say(resend(Settings.from_env()), as_json)
 
 
 @keys.command("new")
