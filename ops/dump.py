@@ -32,6 +32,7 @@ from streams.settings import Settings
 NAMES = {table: [field.name for field in dataclasses.fields(kind)] for table, kind in KINDS.items()}
 TRIES = 5  # of opening a database whose owner may be deleting files meanwhile
 PAUSE = 0.2  # seconds between them
+MOST_WAITING = 5_000  # rows of a changelog kept in memory
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,18 @@ def in_changelog(
     end = None if until_offset is None else until_offset + 1
     with temporary(settings.data, {}) as scratch:
         rows = scratch.rows(table)
-        for note, changed, offset in flushes(source.changelog(table, partition, end)):
-            rows.put_rows(partition, {**changed, NOTE: notes.encode(note)}, offset)
+        waiting: dict[bytes, bytes | None] = {}
+        at = -1
+        for note, changed, at in flushes(source.changelog(table, partition, end)):
+            waiting |= changed
+            waiting[NOTE] = notes.encode(note)
+            if (
+                len(waiting) >= MOST_WAITING
+            ):  # rows come again and again; only the last of many need be written
+                rows.put_rows(partition, waiting, at)
+                waiting = {}
+        if waiting:
+            rows.put_rows(partition, waiting, at)
         yield Standing(rows.note(partition), rows.offset(partition), lambda: rows.scan(partition))
 
 
