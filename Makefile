@@ -37,7 +37,7 @@ imports: setup
 	$(BIN)/lint-imports
 
 test-kafka: setup ## the tests that need a real Apache Kafka (REFOLD_KAFKA, or one started for them: Java 17, Maven)
-	$(BIN)/python -m pytest -m kafka
+	$(BIN)/python -m pytest -m kafka -n 2 --dist load
 
 kafka: setup ## start a real Apache Kafka in the background, on port 9092
 	$(BIN)/refold kafka up

@@ -7,12 +7,11 @@ from typing import Any
 
 import polars as pl
 from kafka import TopicPartition
-from kafka.errors import NoError
-from kafka.structs import OffsetAndMetadata
 
 from ops import generations
 from ops import manifest as manifests
 from ops.generations import Tell
+from ops.lag import set_committed
 from ops.manifest import File, Manifest
 from ops.progress import Begin, silent
 from ops.rebuild import rebuild
@@ -20,7 +19,7 @@ from ops.rewrite import touches_left
 from ops.topics import admin, check
 from streams.append import Appender, filled
 from streams.archives import PLACE
-from streams.errors import StateError, Unavailable
+from streams.errors import StateError
 from streams.log import COMPACTED, Log, Record
 from streams.settings import Settings
 from streams.touches import origin_of
@@ -81,13 +80,11 @@ def fold(settings: Settings, folder: Path, weights: Mapping[str, float], begin: 
     with admin(settings) as client:
         for stage, of in positions.items():
             at = {
-                TopicPartition(settings.topic(topic), n): OffsetAndMetadata(position, "", -1)
+                (settings.topic(topic), n): position
                 for topic, by_partition in of.items()
                 for n, position in by_partition.items()
             }
-            for place, error in (client.alter_group_offsets(settings.group(stage), at) if at else {}).items():
-                if error is not NoError:
-                    raise Unavailable(f"the broker does not take the offset of {place}: {error.__name__}")
+            set_committed(client, settings.group(stage), at)
     rebuild(settings, weights, switch=True, begin=begin, tell=tell)
     generations.drop(settings, 0, tell)
     return True

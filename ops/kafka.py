@@ -26,7 +26,7 @@ from streams.errors import Unavailable
 
 VERSION = "4.3.1"
 FOLDER = Path(".refold/kafka")
-READY = 180  # seconds until it answers at the latest; ten are usual, a minute on a machine that does much else
+READY = 180  # seconds until it answers at the latest; ten are usual, a minute on a busy machine
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1

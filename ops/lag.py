@@ -1,14 +1,20 @@
 """Lag: how far each stage of the workers is behind its topics, as the broker knows it."""
 
+import time
+from collections.abc import Mapping
+
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
-from kafka.errors import KafkaError
+from kafka.errors import CoordinatorNotAvailableError, KafkaError, NoError
+from kafka.structs import OffsetAndMetadata
 
 from ops.topics import admin
+from streams.errors import Unavailable
 from streams.settings import Settings
 from streams.topology import TABLES
 
 STAGES = ("users", "items")
+PATIENCE = 30.0  # seconds
 
 
 def lag(settings: Settings) -> dict[str, int]:
@@ -38,3 +44,25 @@ def end_offsets(client: KafkaAdminClient, settings: Settings, topic: str) -> dic
     """Return the end offset of each partition of a topic of the topology."""
     parts = {TopicPartition(settings.topic(topic), n): OffsetSpec.LATEST for n in range(settings.partitions)}
     return {tp.partition: at.offset for tp, at in client.list_partition_offsets(parts).items()}
+
+
+def set_committed(client: KafkaAdminClient, group: str, positions: Mapping[tuple[str, int], int]) -> None:
+    """Let a group that nobody is in go on at these offsets by (broker's topic, partition); raises Unavailable.
+
+    The first group of a cluster has to wait until the broker has made the topic that holds offsets.
+    """
+    at = {
+        TopicPartition(*place): OffsetAndMetadata(position, "", -1) for place, position in positions.items()
+    }
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            answers = client.alter_group_offsets(group, at) if at else {}
+            break
+        except CoordinatorNotAvailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+    for place, error in answers.items():
+        if error is not NoError:
+            raise Unavailable(f"the broker does not take the offset of {place}: {error.__name__}")

@@ -13,20 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from kafka import TopicPartition
-from kafka.errors import NoError
-from kafka.structs import OffsetAndMetadata
 
 from ops import generations as known
 from ops import topics
 from ops.fold import fingerprints, sources
 from ops.generations import Tell, recorded_in, scratch
-from ops.lag import end_offsets
+from ops.lag import end_offsets, set_committed
 from ops.processes import Process, Processes
 from ops.progress import Begin, silent
 from ops.rebuilder import Done, Passed
 from streams import generations
-from streams.errors import StateError, Unavailable
+from streams.errors import StateError
 from streams.generations import Generation, Generations
 from streams.settings import Settings
 from streams.topology import STAGES, Stage
@@ -173,16 +170,13 @@ def _records(settings: Settings) -> int:
 
 def _commit(settings: Settings, done: Iterable[Done]) -> None:
     """Let the new groups go on where the rows stand."""
-    offsets: dict[str, dict[TopicPartition, OffsetAndMetadata]] = {stage: {} for stage in STAGES}
+    reached: dict[str, dict[tuple[str, int], int]] = {stage: {} for stage in STAGES}
     for one in done:
         for source, position in one.positions.items():
-            place = TopicPartition(settings.topic(source), one.partition)
-            offsets[one.stage][place] = OffsetAndMetadata(position, "", -1)
+            reached[one.stage][settings.topic(source), one.partition] = position
     with topics.admin(settings) as client:
-        for stage, at in offsets.items():
-            for place, error in client.alter_group_offsets(settings.group(stage), at).items():
-                if error is not NoError:
-                    raise Unavailable(f"the broker does not take the offset of {place}: {error.__name__}")
+        for stage, positions in reached.items():
+            set_committed(client, settings.group(stage), positions)
 
 
 def _summary(live: Generation, made: Generation, done: list[Done], seconds: float) -> dict[str, Any]:

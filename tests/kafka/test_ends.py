@@ -10,12 +10,10 @@ import pytest
 from agents.crash import EXIT_CODE
 from streams.partition import partition_of
 from streams.write import EventWriter, producer
-from tests.kafka.test_worker import (  # noqa: F401 - fixtures among them
+from tests.kafka.test_worker import (
     PARTITIONS,
     assert_folded,
     clicks,
-    processes,
-    settings,
     start,
     until,
 )
@@ -39,14 +37,14 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-def write(settings, count, seed):  # noqa: F811
+def write(settings, count, seed):
     with producer(settings) as to:
         writer = EventWriter(settings, to, batch=4)
         writer.write(clicks(count, seed))
         writer.finish()
 
 
-def until_it_ends(worker, settings):  # noqa: F811
+def until_it_ends(worker, settings):
     deadline, seed = time.monotonic() + 60, 100
     while worker.poll() is None:
         assert time.monotonic() < deadline, worker.tail()
@@ -56,7 +54,7 @@ def until_it_ends(worker, settings):  # noqa: F811
     return worker.tail(1)
 
 
-def test_a_changelog_that_another_wrote_to(settings, processes):  # noqa: F811
+def test_a_changelog_that_another_wrote_to(settings, processes):
     worker = start(processes, settings)
     write(settings, 200, 1)
     assert_folded(settings)
@@ -73,7 +71,7 @@ def test_a_changelog_that_another_wrote_to(settings, processes):  # noqa: F811
 
 
 @pytest.mark.timeout(240)
-def test_a_full_disk(settings, processes, small_disk):  # noqa: F811
+def test_a_full_disk(settings, processes, small_disk):
     here = replace(settings, data=small_disk)
     worker = start(processes, here)
     write(here, 200, 1)

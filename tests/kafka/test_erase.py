@@ -6,13 +6,10 @@ import itertools
 import random
 import sys
 import time
-import uuid
 
 import httpx
 import msgspec
 import pytest
-from kafka import TopicPartition
-from kafka.structs import OffsetAndMetadata
 
 from models.actions import DEFAULTS
 from models.users import User
@@ -23,6 +20,7 @@ from ops.dump import log as folded
 from ops.erase import erase
 from ops.export import export
 from ops.imports import restore
+from ops.lag import set_committed
 from ops.look import look
 from ops.processes import Processes, free_port
 from ops.topics import admin, create
@@ -35,7 +33,6 @@ from streams.items import encode as encode_item
 from streams.log import Log
 from streams.partition import partition_of
 from streams.profiles import Profile
-from streams.settings import Settings
 from streams.slates import Slate
 from streams.write import producer
 from tests.kafka.test_export import World
@@ -47,19 +44,8 @@ TOPICS = ("events", "profiles", "slates", "dead-letters", "touches")
 
 
 @pytest.fixture
-def settings(kafka, tmp_path):
-    settings = Settings(
-        kafka=kafka,
-        partitions=PARTITIONS,
-        dimensions=16,
-        data=tmp_path,
-        port=free_port(),
-        namespace=f"test-{uuid.uuid4().hex[:8]}",
-    )
-    create(settings)
-    yield settings
-    with contextlib.suppress(Exception), admin(settings) as client:
-        client.delete_topics([name for name in client.list_topics() if name.startswith(settings.namespace)])
+def settings(install, tmp_path):
+    return install(partitions=PARTITIONS, data=tmp_path, port=free_port())
 
 
 @pytest.fixture
@@ -215,11 +201,11 @@ def commit(settings):
     with Log(settings) as log, admin(settings) as client:
         for stage, topics in SOURCES.items():
             at = {
-                TopicPartition(settings.topic(topic), n): OffsetAndMetadata(end, "", -1)
+                (settings.topic(topic), n): end
                 for topic in topics
                 for n, (_, end) in log.spans(topic).items()
             }
-            client.alter_group_offsets(settings.group(stage), at)
+            set_committed(client, settings.group(stage), at)
 
 
 class Killed(BaseException):

@@ -1,15 +1,11 @@
 """Export and import on a real Kafka: the log that comes back folds to the very same rows."""
 
-import contextlib
 import dataclasses
 import random
 import time
-import uuid
 
 import polars as pl
 import pytest
-from kafka import TopicPartition
-from kafka.structs import OffsetAndMetadata
 
 from agents.fake import Message, Rows
 from agents.table import Table
@@ -20,9 +16,9 @@ from ops.dump import changelog
 from ops.dump import log as folded
 from ops.export import export
 from ops.imports import fold, restore
-from ops.lag import lag
+from ops.lag import lag, set_committed
 from ops.progress import silent
-from ops.topics import admin, create
+from ops.topics import admin
 from streams import events, items, profiles, touches
 from streams.append import Appender
 from streams.errors import StateError
@@ -32,31 +28,12 @@ from streams.items import Item
 from streams.log import Log, Record
 from streams.partition import partition_of
 from streams.profiles import Profile
-from streams.settings import Settings
 
 pytestmark = pytest.mark.kafka
 PARTITIONS = 2
 DAY = 86_400_000
 AT = 1_700_000_000_000 // DAY * DAY  # midnight
 TABLES = {"users": ("events", "profiles"), "items": ("items", "touches"), "popular": ("touches",)}
-
-
-@pytest.fixture
-def settings(kafka):
-    made = []
-
-    def new():
-        settings = Settings(
-            kafka=kafka, partitions=PARTITIONS, dimensions=16, namespace=f"test-{uuid.uuid4().hex[:8]}"
-        )
-        create(settings)
-        made.append(settings)
-        return settings
-
-    yield new
-    for one in made:
-        with contextlib.suppress(Exception), admin(one) as client:
-            client.delete_topics([name for name in client.list_topics() if name.startswith(one.namespace)])
 
 
 class World:
@@ -143,11 +120,9 @@ def commit(settings):
     with Log(settings) as log, admin(settings) as client:
         ends = {topic: log.spans(topic) for topic in ("events", "profiles")}
         at = {
-            TopicPartition(settings.topic(topic), n): OffsetAndMetadata(end, "", -1)
-            for topic, spans in ends.items()
-            for n, (_, end) in spans.items()
+            (settings.topic(topic), n): end for topic, spans in ends.items() for n, (_, end) in spans.items()
         }
-        client.alter_group_offsets(settings.group("users"), at)
+        set_committed(client, settings.group("users"), at)
 
 
 def everything(settings, topic):
@@ -160,8 +135,8 @@ def everything(settings, topic):
         ]
 
 
-def test_a_restored_log_folds_to_the_same_rows(settings, tmp_path):
-    old, new = settings(), settings()
+def test_a_restored_log_folds_to_the_same_rows(install, tmp_path):
+    old, new = install(partitions=PARTITIONS), install(partitions=PARTITIONS)
     World(old).run(120)
     commit(old)
     done = export(old, tmp_path / "out")
@@ -187,8 +162,8 @@ def test_a_restored_log_folds_to_the_same_rows(settings, tmp_path):
     assert lag(made) == dict.fromkeys(("events", "profiles", "items", "touches"), 0)
 
 
-def test_a_second_export_goes_on_where_the_first_ended(settings, tmp_path):
-    old, new = settings(), settings()
+def test_a_second_export_goes_on_where_the_first_ended(install, tmp_path):
+    old, new = install(partitions=PARTITIONS), install(partitions=PARTITIONS)
     world = World(old)
     world.run(60)
     first = export(old, tmp_path)
@@ -205,8 +180,8 @@ def test_a_second_export_goes_on_where_the_first_ended(settings, tmp_path):
     assert dumps(new) == dumps(old)
 
 
-def test_a_span_comes_back_at_its_own_offsets_and_is_no_whole_log(settings, tmp_path):
-    old, new = settings(), settings()
+def test_a_span_comes_back_at_its_own_offsets_and_is_no_whole_log(install, tmp_path):
+    old, new = install(partitions=PARTITIONS), install(partitions=PARTITIONS)
     World(old).run(120)
     since, until = AT + 2 * DAY, AT + 4 * DAY
     export(old, tmp_path, since, until)
@@ -221,9 +196,9 @@ def test_a_span_comes_back_at_its_own_offsets_and_is_no_whole_log(settings, tmp_
         list(log.read("events", 0))
 
 
-def test_touches_of_events_that_are_not_exported_stay_behind(settings, tmp_path):
+def test_touches_of_events_that_are_not_exported_stay_behind(install, tmp_path):
     """Their numbers will be those of other events."""
-    old, new = settings(), settings()
+    old, new = install(partitions=PARTITIONS), install(partitions=PARTITIONS)
     World(old).run(40)
     with Log(old) as log:
         ends = {n: end for n, (_, end) in log.spans("events").items()}

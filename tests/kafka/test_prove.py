@@ -2,7 +2,6 @@
 
 import sys
 import time
-import uuid
 
 import pytest
 from rocksdict import Options, Rdict
@@ -13,25 +12,19 @@ from ops.lag import lag
 from ops.processes import Processes
 from ops.prove.judge import Judge
 from ops.prove.workload import Writer
-from ops.topics import create
 from streams import dead_letters, events
 from streams.dead_letters import DeadLetter
 from streams.errors import RefoldError
 from streams.events import Event
 from streams.partition import partition_of
-from streams.settings import Settings
 from streams.write import producer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
 
 @pytest.fixture
-def settings(kafka, tmp_path):
-    settings = Settings(
-        kafka=kafka, partitions=2, dimensions=16, data=tmp_path, namespace=f"test-{uuid.uuid4().hex[:8]}"
-    )
-    create(settings)
-    return settings
+def settings(install, tmp_path):
+    return install(data=tmp_path, partitions=2)
 
 
 def folded(settings):

@@ -5,18 +5,16 @@ import random
 import sys
 import threading
 import time
-import uuid
 from dataclasses import replace
 
 import httpx
 import pytest
 from kafka import TopicPartition
-from kafka.errors import CoordinatorNotAvailableError
-from kafka.structs import OffsetAndMetadata
 
 from models.surfaces import load
 from ops import dump
 from ops import generations as known
+from ops.lag import set_committed
 from ops.processes import Processes, free_port
 from ops.rebuild import rebuild
 from ops.topics import admin, create
@@ -26,7 +24,6 @@ from streams.events import Event
 from streams.generations import Generation
 from streams.items import Item
 from streams.partition import partition_of
-from streams.settings import Settings
 from streams.topology import TABLES
 from streams.write import EventWriter, producer
 
@@ -36,22 +33,10 @@ SECONDS = 45
 
 
 @pytest.fixture
-def settings(kafka, tmp_path):
+def settings(install, tmp_path):
     config = tmp_path / "config.toml"
     config.write_text("[actions]\nclick = 1.0\n")
-    settings = Settings(
-        kafka=kafka,
-        partitions=PARTITIONS,
-        dimensions=16,
-        data=tmp_path,
-        port=free_port(),
-        config=str(config),
-        namespace=f"test-{uuid.uuid4().hex[:8]}",
-    )
-    create(settings)
-    yield settings
-    with contextlib.suppress(Exception), admin(settings) as client:
-        client.delete_topics([name for name in client.list_topics() if name.startswith(settings.namespace)])
+    return install(partitions=PARTITIONS, data=tmp_path, port=free_port(), config=str(config))
 
 
 def clicks(count, seed):
@@ -211,18 +196,9 @@ def live_alone(settings):
     folds = known.fingerprints(settings, weights(settings))
     generations.save(settings, generations.Generations().put(Generation(number=0, stage="live", folds=folds)))
     with admin(settings) as client:
-        at = {
-            TopicPartition(settings.topic("events"), n): OffsetAndMetadata(end, "", -1)
-            for n, end in known.end_offsets(client, settings, "events").items()
-        }
-        deadline = time.monotonic() + SECONDS
-        while True:  # the first group of a cluster has to wait for a coordinator
-            try:
-                client.alter_group_offsets(settings.group("users"), at)
-            except CoordinatorNotAvailableError:
-                assert time.monotonic() < deadline
-            else:
-                break
+        ends = known.end_offsets(client, settings, "events")
+        at = {(settings.topic("events"), n): end for n, end in ends.items()}
+        set_committed(client, settings.group("users"), at)
 
 
 def test_what_a_killed_rebuild_left_is_removed_by_the_next(settings):

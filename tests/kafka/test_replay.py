@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from functools import partial
 from pathlib import Path
 
@@ -22,14 +21,11 @@ from ops.fold import fold
 from ops.processes import Processes, free_port
 from ops.replay import ground, places, replay, snapshot
 from ops.scratch import Scratch
-from ops.topics import admin, create
 from streams import events, items
 from streams.events import Event
 from streams.items import Item
 from streams.log import Log
 from streams.partition import partition_of
-from streams.settings import Settings
-from streams.topology import topics
 from streams.write import producer
 
 pytestmark = pytest.mark.kafka
@@ -40,15 +36,8 @@ TABLES = ("users", "items", "popular")
 
 
 @pytest.fixture
-def settings(kafka, tmp_path):
-    settings = Settings(
-        kafka=kafka, partitions=PARTITIONS, dimensions=16, data=tmp_path / "data", port=free_port(),
-        namespace=f"test-{uuid.uuid4().hex[:8]}",
-    )  # fmt: skip
-    create(settings)
-    yield settings
-    with contextlib.suppress(Exception), admin(settings) as client:
-        client.delete_topics([topic.name for topic in topics(settings)])
+def settings(install, tmp_path):
+    return install(partitions=PARTITIONS, data=tmp_path / "data", port=free_port())
 
 
 def record(settings, topic, key, value, at=None):

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-import uuid
 
 import pytest
 
@@ -19,16 +18,6 @@ from streams.settings import Settings
 from streams.topology import topics
 
 pytestmark = pytest.mark.kafka
-
-
-@pytest.fixture
-def settings(kafka, tmp_path):
-    settings = Settings(
-        kafka=kafka, partitions=3, dimensions=16, data=tmp_path, namespace=f"test-{uuid.uuid4().hex[:8]}"
-    )
-    create(settings)
-    yield settings
-    remove(settings)
 
 
 def remove(settings):

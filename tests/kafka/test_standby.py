@@ -5,12 +5,10 @@ import re
 import pytest
 
 from streams.write import EventWriter, producer
-from tests.kafka.test_worker import (  # noqa: F401 - fixtures among them
+from tests.kafka.test_worker import (
     assert_folded,
     clicks,
     kill,
-    processes,
-    settings,
     start,
     until,
 )
@@ -40,7 +38,7 @@ def kill_one(victim, heir):
 
 
 @pytest.mark.timeout(400)
-def test_the_other_worker_goes_on_from_its_own_copy(settings, processes):  # noqa: F811
+def test_the_other_worker_goes_on_from_its_own_copy(settings, processes):
     names = ["worker-0", "worker-1"]
     workers = {name: start(processes, settings, name) for name in names}
     with producer(settings) as to:

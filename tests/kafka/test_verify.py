@@ -5,7 +5,6 @@ import random
 import sys
 import threading
 import time
-import uuid
 
 import pytest
 from rocksdict import Options, Rdict
@@ -15,8 +14,6 @@ from models.actions import DEFAULTS
 from ops import verify as verifying
 from ops.audit import audit
 from ops.dump import changelog, held, live, log
-from ops.processes import Processes
-from ops.topics import admin, create
 from ops.verify import check, every
 from streams import changelog as notes
 from streams import items
@@ -25,29 +22,11 @@ from streams.events import Event
 from streams.items import Item
 from streams.log import Log
 from streams.partition import partition_of
-from streams.settings import Settings
-from streams.topology import topics
 from streams.write import EventWriter, producer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 PARTITIONS = 3
 USERS, ITEMS = 40, 60
-
-
-@pytest.fixture
-def settings(kafka, tmp_path):
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    settings = Settings(kafka=kafka, partitions=PARTITIONS, dimensions=16, data=tmp_path, namespace=name)
-    create(settings)
-    yield settings
-    with contextlib.suppress(Exception), admin(settings) as client:
-        client.delete_topics([topic.name for topic in topics(settings)])
-
-
-@pytest.fixture
-def processes(tmp_path):
-    with Processes(tmp_path / "logs", grace=20) as processes:
-        yield processes
 
 
 def start(processes, settings):

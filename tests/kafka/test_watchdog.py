@@ -12,7 +12,7 @@ import pytest
 from agents.crash import EXIT_CODE
 from agents.watchdog import waiting
 from ops import kafka as broker
-from ops.processes import Processes, free_port
+from ops.processes import free_port
 from ops.topics import create
 from streams.events import Event
 from streams.settings import Settings
@@ -53,18 +53,8 @@ STUCK = """if folded:
 
 
 @pytest.fixture
-def settings(kafka, tmp_path):
-    settings = Settings(
-        kafka=kafka, partitions=2, dimensions=16, data=tmp_path, namespace=f"test-{uuid.uuid4().hex[:8]}"
-    )
-    create(settings)
-    return settings
-
-
-@pytest.fixture
-def processes(tmp_path):
-    with Processes(tmp_path / "logs", grace=20) as processes:
-        yield processes
+def settings(install, tmp_path):
+    return install(data=tmp_path, partitions=2)
 
 
 def run(processes, settings, broken="pass"):

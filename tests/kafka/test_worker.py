@@ -7,7 +7,6 @@ import shutil
 import signal
 import sys
 import time
-import uuid
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
@@ -21,8 +20,6 @@ from models.items import ItemRow
 from models.popular import Popular
 from models.users import User
 from ops import dead_letters
-from ops.processes import Processes
-from ops.topics import admin, create
 from streams import events, items, profiles
 from streams.changelog import Reading
 from streams.errors import Refused
@@ -31,33 +28,10 @@ from streams.items import Item
 from streams.partition import partition_of
 from streams.profiles import Profile
 from streams.read import records
-from streams.settings import Settings
-from streams.topology import topics
 from streams.write import EventWriter, producer
 
 pytestmark = pytest.mark.kafka
 PARTITIONS = 3
-
-
-@pytest.fixture
-def settings(kafka, tmp_path):
-    settings = Settings(
-        kafka=kafka,
-        partitions=PARTITIONS,
-        dimensions=16,
-        data=tmp_path,
-        namespace=f"test-{uuid.uuid4().hex[:8]}",
-    )
-    create(settings)
-    yield settings
-    with contextlib.suppress(Exception), admin(settings) as client:
-        client.delete_topics([topic.name for topic in topics(settings)])
-
-
-@pytest.fixture
-def processes(tmp_path):
-    with Processes(tmp_path / "logs", grace=20) as processes:
-        yield processes
 
 
 def start(processes, settings, name="worker-0"):
@@ -93,9 +67,7 @@ def rows(settings, table):
     said = {}
     for record in records(settings, _changelog(table), quiet_ms=300):
         said.setdefault(record.partition, []).append(record)
-    found = {
-        (number, key): row for number, part in said.items() for key, row in Reading().read(part).items()
-    }
+    found = {(number, key): row for number, part in said.items() for key, row in Reading().read(part).items()}
     return {key: row for key, row in found.items() if row is not None}
 
 
