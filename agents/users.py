@@ -110,10 +110,13 @@ class UserAgent:
         return f"erase-{self._settings.epoch}-{partition}-"
 
     def _erased_by(self, erase: Event, user: User, partition: int) -> None:
-        """Mark the tombstone that an erasure came from as folded: the broker drops tombstones, not events."""
-        head, offset = self._erasure(partition), erase.event_id.removeprefix(self._erasure(partition))
-        if erase.event_id.startswith(head) and len(offset) < 19 and offset.isdecimal():
-            marks.advance(user.marks, marks.source(PROFILES, self._settings.epoch, partition), int(offset))
+        """Do what the tombstone does that an erasure came from, if that is not folded: a broker drops tombstones."""
+        head = self._erasure(partition)
+        offset = erase.event_id.removeprefix(head)
+        if not erase.event_id.startswith(head) or len(offset) > 18 or not offset.isdecimal():
+            return
+        if marks.advance(user.marks, marks.source(PROFILES, self._settings.epoch, partition), int(offset)):
+            user.profile = None
 
     def take(self) -> Outgoing:
         """Return and forget what was said: touches by (origin, item partition), and erasures."""

@@ -305,6 +305,22 @@ def test_an_erased_user_is_the_same_after_the_broker_dropped_the_tombstone(tombs
     assert folded.freeze() == live.freeze()
 
 
+def test_an_erasure_that_is_folded_before_its_tombstone_takes_the_profile_with_it():
+    """As after a crash between the two: the tombstone comes again, and must find nothing left to do."""
+    agent, _ = user_agent()
+    number = partition_of("u", 2)
+    agent.fold_profiles(Message("profiles", number, 3, b"u", None))
+    ((_, _, ((key, erasure),)),) = agent.take()
+    again, table = user_agent()
+    again.fold_profiles(Message("profiles", number, 2, b"u", profiles.encode(Profile(attributes={"a": 1.0}))))
+    again.fold_events(Message("events", number, 0, key, erasure, AT / 1000))
+    again.fold_profiles(Message("profiles", number, 3, b"u", None))
+    assert table.partition(number).get("u").profile is None
+    again.fold_profiles(Message("profiles", number, 4, b"u", profiles.encode(Profile(attributes={"b": 2.0}))))
+    again.fold_events(Message("events", number, 1, key, erasure, AT / 1000))
+    assert table.partition(number).get("u").profile == {"b": 2.0}
+
+
 @pytest.mark.parametrize("event_id", ["erase-1-0-3", "erase-0-0", "erase-0-0-99999999999999999999", "x"])
 def test_an_erasure_that_no_tombstone_of_ours_made_moves_no_mark_of_profiles(event_id):
     agent, table = user_agent()
