@@ -5,8 +5,8 @@ from typing import Any
 
 from faust.stores import STORES
 from faust.stores.rocksdb import Store as FaustStore
-from rocksdict import WriteBatch
 
+from agents.batch import OFFSET, batch
 from streams import changelog
 from streams.changelog import NOTE, Reading, Record
 
@@ -33,18 +33,11 @@ class Store(FaustStore):  # type: ignore[misc]
 
     def put_rows(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int) -> None:
         """Write rows and the offset of the last of them in the changelog, all or nothing."""
-        batch = WriteBatch(raw_mode=True)
-        for key, row in rows.items():
-            if row is None:
-                batch.delete(key)
-            else:
-                batch.put(key, row)
-        batch.put(self.offset_key, str(offset).encode())
-        self._db_for_partition(partition).write(batch)
+        self._db_for_partition(partition).write(batch(rows, offset))
 
     def offset(self, partition: int) -> int:
         """Return the changelog offset the rows came up to, -1 for none."""
-        offset = self._db_for_partition(partition).get(self.offset_key)
+        offset = self._db_for_partition(partition).get(OFFSET)
         return -1 if offset is None else int(offset)
 
     def restore(self, partition: int, records: Sequence[Record]) -> None:

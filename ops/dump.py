@@ -19,9 +19,10 @@ import numpy as np
 import rocksdict
 from rocksdict import AccessType, Rdict
 
+from agents.batch import OFFSET
 from ops.fold import KINDS, SOURCES, VERSIONS, Source, ends, stage_of
 from ops.reference import reference
-from ops.scratch import OFFSET, rows_of, temporary
+from ops.scratch import rows_of, temporary
 from streams import changelog as notes
 from streams.changelog import NOBODY, NOTE, Note, Reading
 from streams.errors import StateError

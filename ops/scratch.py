@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Self
 
 import rocksdict
-from rocksdict import Checkpoint, Rdict, WriteBatch
+from rocksdict import Checkpoint, Rdict
 
+from agents.batch import OFFSET, batch
 from streams import changelog
 from streams.changelog import NOTE, Note
 from streams.errors import StateError
 
-OFFSET = b"__faust\0offset__"  # Faust's key for the changelog offset of a partition
 MEMTABLES = 128 << 20  # bytes of all databases together
 BLOCKS = 64 << 20
 IDENTITY = "identity.json"
@@ -102,14 +102,7 @@ class ScratchRows:
 
     def put_rows(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int) -> None:
         """Write rows (None deletes) and a changelog offset, all or nothing."""
-        batch = WriteBatch(raw_mode=True)
-        for key, row in rows.items():
-            if row is None:
-                batch.delete(key)
-            else:
-                batch.put(key, row)
-        batch.put(OFFSET, str(offset).encode())
-        self._scratch.db(self._table, partition).write(batch)
+        self._scratch.db(self._table, partition).write(batch(rows, offset))
 
     def offset(self, partition: int) -> int:
         """Return the changelog offset the rows came up to, -1 for none."""

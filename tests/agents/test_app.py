@@ -7,7 +7,9 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from agents.app import create_app, take_over
+from agents.batch import OFFSET
 from agents.fake import Rows
+from agents.store import Store
 from agents.table import Table
 from models.actions import DEFAULTS
 from models.popular import Popular
@@ -115,3 +117,7 @@ def test_restored_partitions_are_looked_at(app, settings, stage):
         table.data.get_row = lambda number, key, found=get_row: opened.append(number) or found(number, key)
     asyncio.run(restored())
     assert opened == [2] * len(STAGES[stage])
+
+
+def test_rows_and_faust_mean_the_same_key_by_the_offset():
+    assert Store.offset_key == OFFSET

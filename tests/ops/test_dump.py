@@ -6,13 +6,13 @@ import random
 import pytest
 from rocksdict import Options, Rdict, WriteBatch
 
+from agents.batch import OFFSET
 from models.actions import DEFAULTS
 from models.users import User
 from ops import dump
 from ops.dump import at_worker, decoded, flushes, in_changelog, in_log
 from ops.fake import Log
 from ops.fold import STAGES, stage_of
-from ops.scratch import OFFSET
 from streams import changelog as notes
 from streams.changelog import NOBODY, NOTE, Note, headers
 from streams.errors import StateError
