@@ -1,6 +1,6 @@
 """Scenarios of harm to what workers rest on: the broker, the disk, the dead-letter topic."""
 
-import os
+import errno
 import shutil
 import subprocess
 import time
@@ -68,9 +68,7 @@ def disk_full(scene: Scene) -> None:
     for _ in range(1 if scene.quick else 3):
         scene.rest(10, 15)
         ballast, ended = home / "ballast", len(cluster.members[name].codes)
-        with ballast.open("wb") as file:
-            free = os.statvfs(home)
-            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+        _fill(ballast)
         scene.recovery.fault()
         wait(lambda: len(cluster.members[name].codes) > ended, f"{name} has ended", 120)  # noqa: B023
         time.sleep(10)
@@ -81,6 +79,17 @@ def disk_full(scene: Scene) -> None:
     words = [word for word in cluster.members[name].words if "space" in word.lower()]
     if not words:
         scene.differences.append(f"no last word tells of the full disk: {cluster.members[name].words}")
+
+
+def _fill(file: Path) -> None:
+    """Write until nothing more fits; the worker writes beside us, so the room left cannot be asked for."""
+    with file.open("wb", buffering=0) as ballast:
+        try:
+            while True:
+                ballast.write(bytes(1 << 16))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
 
 
 def _mount(scene: Scene, folder: Path) -> None:
