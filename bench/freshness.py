@@ -18,7 +18,7 @@ import httpx
 
 from bench import load
 from bench.report import AT_LEAST, AT_MOST, report
-from ops import topics
+from ops.broker import topics
 from ops.processes import Processes, free_port
 from streams.settings import Settings
 

@@ -21,8 +21,8 @@ from kafka import KafkaAdminClient
 
 from bench import load
 from bench.report import AT_LEAST, AT_MOST, report
-from ops import topics
-from ops.lag import committed, end_offsets
+from ops.broker import topics
+from ops.broker.lag import committed, end_offsets
 from ops.processes import Process, Processes
 from streams.events import Event, encode
 from streams.partition import partition_of

@@ -17,9 +17,9 @@ from bench import load
 from bench.ingest import BATCH, measure, produce
 from bench.report import AT_LEAST, AT_MOST, report
 from models.surfaces import load as configured
-from ops import topics
+from ops.broker import topics
 from ops.processes import Processes
-from ops.rebuild import rebuild
+from ops.state.rebuild import rebuild
 from streams.errors import StateError
 from streams.settings import Settings
 

@@ -28,8 +28,8 @@ from kafka.admin import OffsetSpec
 from agents.publisher import Publisher
 from bench.report import AT_MOST, report
 from models.users import User
-from ops import topics
-from ops.lag import committed
+from ops.broker import topics
+from ops.broker.lag import committed
 from ops.processes import Process, Processes
 from streams import changelog
 from streams.changelog import NOBODY, NOTE, Note

@@ -66,7 +66,7 @@ def worker(
     loglevel: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR")] = "INFO",
 ) -> None:
     """Run a worker: the agents that fold the log into tables."""
-    from ops.supervise import worker as run
+    from ops.run.supervise import worker as run
     from streams.topology import STAGES
 
     chosen = [name for name in STAGES if stage in (Stage.BOTH, name)]
@@ -78,7 +78,7 @@ def api() -> None:
     """Run an API process: a replica of the tables, the index and the HTTP interface."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more threads stall requests; read when numpy loads
     from api.server import serve
-    from ops.travel import Traveller
+    from ops.past.travel import Traveller
 
     settings = Settings.from_env()
     serve(settings, Traveller(settings))
@@ -87,7 +87,7 @@ def api() -> None:
 @app.command()
 def up() -> None:
     """Run one worker and one API process here, starting again what ends."""
-    from ops.supervise import supervise
+    from ops.run.supervise import supervise
 
     supervise(Settings.from_env())
 
@@ -101,7 +101,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Stream real groceries through everything on the embedded broker, check it, and stay up to be tried."""
-    from ops.demo import run
+    from ops.run.demo import run
 
     raise typer.Exit(run(events, stay=not leave, as_json=as_json))
 
@@ -123,7 +123,7 @@ def load(
     as_json: Json = False,
 ) -> None:
     """Write a file of events to the log in time order, once: only a user's last 64 event ids are remembered."""
-    from ops.load import load_file
+    from ops.log.load import load_file
 
     done = load_file(
         Settings.from_env(),
@@ -142,7 +142,7 @@ def load(
 @app.command()
 def lag(as_json: Json = False) -> None:
     """Show how many records each topic's stage has not folded yet, in the live generation."""
-    from ops.lag import lag as behind
+    from ops.broker.lag import lag as behind
     from streams.generations import of_live
 
     say(behind(of_live(Settings.from_env())), as_json)
@@ -153,8 +153,8 @@ def topics_create(
     alter: Annotated[bool, typer.Option(help="also set the configuration of existing topics")] = False,
 ) -> None:
     """Create the topics that are missing."""
-    from ops.generations import every
-    from ops.topics import check, create
+    from ops.broker.topics import check, create
+    from ops.state.generations import every
 
     for settings in every(Settings.from_env()):
         for name in create(settings, alter=alter):
@@ -166,8 +166,8 @@ def topics_create(
 @topics.command("check")
 def topics_check() -> None:
     """Compare the broker's topics with the topology."""
-    from ops.generations import every
-    from ops.topics import check
+    from ops.broker.topics import check
+    from ops.state.generations import every
 
     for settings in every(Settings.from_env()):
         for untold in check(settings):
@@ -178,7 +178,7 @@ def topics_check() -> None:
 @kafka.command("up")
 def kafka_up(port: Annotated[int, typer.Option(help="port of 127.0.0.1")] = 9092) -> None:
     """Start Apache Kafka in the background (Java 17 and Maven; the jars are fetched once)."""
-    from ops.kafka import up as start
+    from ops.broker.kafka import up as start
 
     print(f"Kafka runs at {start(port=port).bootstrap}; `refold kafka down` stops it")
 
@@ -186,7 +186,7 @@ def kafka_up(port: Annotated[int, typer.Option(help="port of 127.0.0.1")] = 9092
 @kafka.command("down")
 def kafka_down() -> None:
     """Stop it; its data stays."""
-    from ops.kafka import down
+    from ops.broker.kafka import down
 
     print("stopped" if down() else "none was running")
 
@@ -194,7 +194,7 @@ def kafka_down() -> None:
 @kafka.command("status")
 def kafka_status() -> None:
     """Tell whether it runs."""
-    from ops.kafka import status
+    from ops.broker.kafka import status
 
     broker = status()
     print(f"Kafka runs at {broker.bootstrap} (pid {broker.pid})" if broker else "none is running")
@@ -203,7 +203,7 @@ def kafka_status() -> None:
 @letters.command("list")
 def letters_list(as_json: Json = False) -> None:
     """List the refused records, each once, with the reason."""
-    from ops.dead_letters import listed
+    from ops.log.dead_letters import listed
 
     for letter in listed(Settings.from_env()):
         where = f"{letter.topic}[{letter.partition}]@{letter.offset}"
@@ -215,7 +215,7 @@ def letters_list(as_json: Json = False) -> None:
 @letters.command("resend")
 def letters_resend(as_json: Json = False) -> None:
     """Send what is good in refused event batches again, and items and profiles that pass by now."""
-    from ops.dead_letters import resend
+    from ops.log.dead_letters import resend
 
     say(resend(Settings.from_env()), as_json)
 

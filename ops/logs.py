@@ -29,7 +29,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the log as Parquet files by topic and day, with a manifest."""
-    from ops import export as exports
+    from ops.log import export as exports
     from ops.progress import bar
     from streams.generations import of_live
     from streams.times import parse
@@ -47,7 +47,7 @@ def restore(
 ) -> None:
     """Restore an export into empty topics, every record at its old offset, and fold it."""
     from models.surfaces import load
-    from ops import imports
+    from ops.log import imports
     from ops.progress import bar, status
 
     settings = Settings.from_env()
@@ -71,8 +71,8 @@ def erase(
     as_json: Json = False,
 ) -> None:
     """Have the running system forget a user; with --log --cut the log, too."""
-    from ops import erase as erasing
-    from ops.look import look
+    from ops.log import erase as erasing
+    from ops.log.look import look
     from ops.progress import bar
 
     settings = Settings.from_env()
@@ -104,7 +104,7 @@ def replay(
 ) -> None:
     """Fold the log up to a moment of the past into tables of its own."""
     from models.surfaces import load
-    from ops import replay as past
+    from ops.past import replay as past
     from ops.progress import bar
     from streams.times import parse
 
@@ -123,7 +123,7 @@ def snapshot(
 ) -> None:
     """Fold on from the newest snapshot to now and keep the tables, for replay, what-if and `as_of` to start from."""
     from models.surfaces import load
-    from ops import replay as past
+    from ops.past import replay as past
     from ops.progress import bar
 
     settings, now = Settings.from_env(), time.time_ns() // 1_000_000
@@ -146,9 +146,9 @@ def what_if(
 ) -> None:
     """Answer past requests again under another configuration, and tell how the lists differ."""
     from models.surfaces import load
-    from ops import what_if as asked
+    from ops.past import what_if as asked
+    from ops.past.replay import ground
     from ops.progress import bar
-    from ops.replay import ground
     from streams.times import parse
 
     settings, now = Settings.from_env(), time.time_ns() // 1_000_000

@@ -63,7 +63,7 @@ def dump(
 ) -> None:
     """Print a table's rows, one JSON a line, sorted by partition and key."""
     from models.surfaces import load
-    from ops.dump import lines, replayed
+    from ops.state.dump import lines, replayed
     from streams.generations import of_live
 
     if place in PLACES:
@@ -90,8 +90,8 @@ def verify(
     """Compare tables, while workers run, with the fold of the log; exit code 1 when any row or touch differs."""
     from models.surfaces import load
     from ops.progress import bar
-    from ops.verdict import text
-    from ops.verify import check, every, sample
+    from ops.state.verdict import text
+    from ops.state.verify import check, every, sample
     from streams.generations import of_live
 
     settings = of_live(Settings.from_env())
@@ -116,10 +116,10 @@ def audit(
 ) -> None:
     """Verify the one partition of one table whose day it is, and heal it where its rows are not those of the log."""
     from models.surfaces import load
-    from ops.audit import audit as check
-    from ops.audit import today
     from ops.progress import bar
-    from ops.verdict import text
+    from ops.state.audit import audit as check
+    from ops.state.audit import today
+    from ops.state.verdict import text
     from streams.generations import of_live
 
     settings = of_live(Settings.from_env())
@@ -140,7 +140,7 @@ def rebuild(
     """Fold the log again into a new generation of the state, beside the live one, and compare the two."""
     from models.surfaces import load
     from ops.progress import bar, status
-    from ops.rebuild import rebuild as run
+    from ops.state.rebuild import rebuild as run
 
     settings = Settings.from_env()
     with bar("rebuild") as begin, status() as tell:
@@ -151,7 +151,7 @@ def rebuild(
 @generations.command("list")
 def generations_list(as_json: Json = False) -> None:
     """List the generations of the state: number, stage, how they are folded, records behind."""
-    from ops.generations import listed
+    from ops.state.generations import listed
 
     for one in listed(Settings.from_env()):
         say(one, as_json)
@@ -160,8 +160,8 @@ def generations_list(as_json: Json = False) -> None:
 @generations.command("switch")
 def generations_switch(number: Annotated[int, typer.Argument(help="the generation to serve")]) -> None:
     """Make a generation live as soon as it is level with the one that is; the old one stands by."""
-    from ops.generations import switch
     from ops.progress import status
+    from ops.state.generations import switch
 
     with status() as tell:
         switch(Settings.from_env(), number, tell)
@@ -171,8 +171,8 @@ def generations_switch(number: Annotated[int, typer.Argument(help="the generatio
 @generations.command("drop")
 def generations_drop(number: Annotated[int, typer.Argument(help="the generation to forget")]) -> None:
     """Delete a generation that is not live: its topics, groups and folders."""
-    from ops.generations import drop
     from ops.progress import status
+    from ops.state.generations import drop
 
     with status() as tell:
         drop(Settings.from_env(), number, tell)

@@ -10,9 +10,9 @@ from agents.users import UserAgent
 from models.actions import DEFAULTS
 from models.items import ItemRow
 from models.users import DUPLICATES, FOLDED, User
-from ops import fold
 from ops.prove.histories import CHANGELOGS, POISON, History
 from ops.prove.stage import Broken
+from ops.state import fold
 from streams import changelog, dead_letters, touches
 from streams.changelog import NOTE, Reading
 from streams.errors import Refused, StateError

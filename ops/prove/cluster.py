@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ops import kafka, topics
-from ops.lag import lag
+from ops.broker import kafka, topics
+from ops.broker.lag import lag
 from ops.processes import Process, Processes, free_port
 from streams.errors import RefoldError, Unavailable
 from streams.settings import Settings

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from models.users import DUPLICATES, ERASE, FOLDED, LATE, User
-from ops import dead_letters, dump, verify
-from ops.fold import ends
+from ops.log import dead_letters
 from ops.prove.workload import Account
-from ops.reference import reference
+from ops.state import dump, verify
+from ops.state.fold import ends
+from ops.state.reference import reference
 from streams import events
 from streams.dead_letters import DeadLetter
 from streams.events import Event

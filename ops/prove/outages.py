@@ -6,7 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from ops import dead_letters, topics
+from ops.broker import topics
+from ops.log import dead_letters
 from ops.prove.cluster import wait
 from ops.prove.scene import WORKERS, Scene
 from streams.errors import Unavailable

@@ -9,8 +9,8 @@ from typing import Self
 
 from kafka import KafkaAdminClient
 
-from ops.lag import committed, end_offsets
-from ops.topics import admin
+from ops.broker.lag import committed, end_offsets
+from ops.broker.topics import admin
 from streams.errors import Unavailable
 from streams.settings import Settings
 

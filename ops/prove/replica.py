@@ -21,10 +21,10 @@ import msgspec
 from api.views import item_view, user_view
 from models.items import ItemRow
 from models.users import User
-from ops import dump
 from ops.processes import free_port
 from ops.prove.cluster import wait
 from ops.prove.scene import Scene
+from ops.state import dump
 from streams.changelog import NOTE
 from streams.log import Log
 from streams.settings import Settings

@@ -24,9 +24,9 @@ from agents.store import Store
 from agents.table import Table
 from agents.users import UserAgent
 from models.actions import DEFAULTS
-from ops.fold import KINDS, sources
 from ops.prove.loop import Loop
 from ops.prove.model import Broker, Group, Place, Sent
+from ops.state.fold import KINDS, sources
 from streams import topology
 from streams.errors import Refused
 from streams.log import Record

@@ -4,9 +4,9 @@ import uuid
 
 import pytest
 
-from ops import kafka as broker
+from ops.broker import kafka as broker
+from ops.broker.topics import admin, create
 from ops.processes import Processes
-from ops.topics import admin, create
 from streams.settings import Settings
 
 PARTITIONS = 3

@@ -13,17 +13,17 @@ import pytest
 
 from models.actions import DEFAULTS
 from models.users import User
-from ops import archive
-from ops.dead_letters import listed, resend
-from ops.dump import changelog
-from ops.dump import log as folded
-from ops.erase import erase
-from ops.export import export
-from ops.imports import restore
-from ops.lag import set_committed
-from ops.look import look
+from ops.broker.lag import set_committed
+from ops.broker.topics import admin, create
+from ops.log import archive
+from ops.log.dead_letters import listed, resend
+from ops.log.erase import erase
+from ops.log.export import export
+from ops.log.imports import restore
+from ops.log.look import look
 from ops.processes import Processes, free_port
-from ops.topics import admin, create
+from ops.state.dump import changelog
+from ops.state.dump import log as folded
 from streams import archives, events, generations, profiles, slates
 from streams.errors import StateError
 from streams.events import SESSION, Event

@@ -12,13 +12,13 @@ from agents.table import Table
 from agents.users import UserAgent
 from models.actions import DEFAULTS
 from models.users import User
-from ops.dump import changelog
-from ops.dump import log as folded
-from ops.export import export
-from ops.imports import fold, restore
-from ops.lag import lag, set_committed
+from ops.broker.lag import lag, set_committed
+from ops.broker.topics import admin
+from ops.log.export import export
+from ops.log.imports import fold, restore
 from ops.progress import silent
-from ops.topics import admin
+from ops.state.dump import changelog
+from ops.state.dump import log as folded
 from streams import events, items, profiles, touches
 from streams.append import Appender
 from streams.errors import StateError

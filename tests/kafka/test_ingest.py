@@ -13,8 +13,8 @@ from kafka.partitioner.default import murmur2
 
 from api.app import create_app
 from api.fake import Fake
-from ops import kafka as broker
-from ops.topics import admin, create
+from ops.broker import kafka as broker
+from ops.broker.topics import admin, create
 from streams import profiles, slates
 from streams.events import decode
 from streams.items import Item

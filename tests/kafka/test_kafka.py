@@ -13,9 +13,9 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource
 
-from ops import kafka as broker
+from ops.broker import kafka as broker
+from ops.broker.topics import admin, answers, check, create, ensure
 from ops.processes import free_port, is_free
-from ops.topics import admin, answers, check, create, ensure
 from streams.errors import TopologyError, Unavailable
 from streams.settings import Settings
 from streams.topology import topics
@@ -198,7 +198,7 @@ def test_no_broker_outlives_a_killed_session(tmp_path):
     port = free_port()
     session = f"""
 import pathlib, time
-from ops import kafka
+from ops.broker import kafka
 with kafka.running(pathlib.Path({str(tmp_path)!r}), {port}) as bootstrap:
     print(bootstrap, flush=True)
     time.sleep(600)

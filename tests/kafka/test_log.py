@@ -8,7 +8,7 @@ import pytest
 from kafka import TopicPartition
 from kafka.admin import ConfigResource
 
-from ops.topics import admin, create
+from ops.broker.topics import admin, create
 from streams import archives
 from streams.append import Appender, blank, filled
 from streams.archives import PLACE, Archive

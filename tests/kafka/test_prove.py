@@ -7,11 +7,11 @@ import pytest
 from rocksdict import Options, Rdict
 
 from models.actions import DEFAULTS
-from ops import dump
-from ops.lag import lag
+from ops.broker.lag import lag
 from ops.processes import Processes
 from ops.prove.judge import Judge
 from ops.prove.workload import Writer
+from ops.state import dump
 from streams import dead_letters, events
 from streams.dead_letters import DeadLetter
 from streams.errors import RefoldError

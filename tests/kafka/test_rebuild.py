@@ -12,12 +12,12 @@ import pytest
 from kafka import TopicPartition
 
 from models.surfaces import load
-from ops import dump
-from ops import generations as known
-from ops.lag import set_committed
+from ops.broker.lag import set_committed
+from ops.broker.topics import admin, create
 from ops.processes import Processes, free_port
-from ops.rebuild import rebuild
-from ops.topics import admin, create
+from ops.state import dump
+from ops.state import generations as known
+from ops.state.rebuild import rebuild
 from streams import generations, items
 from streams.errors import StateError
 from streams.events import Event

@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from models.actions import DEFAULTS
-from ops import dump
-from ops.fake import Log as Remembered
-from ops.fold import fold
+from ops.log.fake import Log as Remembered
+from ops.past.replay import ground, places, replay, snapshot
 from ops.processes import Processes, free_port
-from ops.replay import ground, places, replay, snapshot
-from ops.scratch import Scratch
+from ops.state import dump
+from ops.state.fold import fold
+from ops.state.scratch import Scratch
 from streams import events, items
 from streams.events import Event
 from streams.items import Item

@@ -11,9 +11,9 @@ from api.replica import Replica
 from models.items import ItemRow
 from models.popular import Popular
 from models.users import User
-from ops import kafka as broker
+from ops.broker import kafka as broker
+from ops.broker.topics import admin, create
 from ops.processes import free_port
-from ops.topics import admin, create
 from streams.settings import Settings
 from streams.topology import topics
 

@@ -11,10 +11,10 @@ from rocksdict import Options, Rdict
 
 from agents.users import User
 from models.actions import DEFAULTS
-from ops import verify as verifying
-from ops.audit import audit
-from ops.dump import changelog, held, live, log
-from ops.verify import check, every
+from ops.state import verify as verifying
+from ops.state.audit import audit
+from ops.state.dump import changelog, held, live, log
+from ops.state.verify import check, every
 from streams import changelog as notes
 from streams import items
 from streams.changelog import NOBODY, NOTE, Note

@@ -11,9 +11,9 @@ import pytest
 
 from agents.crash import EXIT_CODE
 from agents.watchdog import waiting
-from ops import kafka as broker
+from ops.broker import kafka as broker
+from ops.broker.topics import create
 from ops.processes import free_port
-from ops.topics import create
 from streams.events import Event
 from streams.settings import Settings
 from streams.write import EventWriter, producer

@@ -19,7 +19,7 @@ from models.actions import DEFAULTS
 from models.items import ItemRow
 from models.popular import Popular
 from models.users import User
-from ops import dead_letters
+from ops.log import dead_letters
 from streams import events, items, profiles
 from streams.changelog import Reading
 from streams.errors import Refused

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import kafka
+from ops.broker import kafka
 from streams.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,1 @@
+"""The broker as its operator sees it: topics, positions, and brokers of our own."""

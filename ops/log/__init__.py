@@ -1,0 +1,1 @@
+"""Operating on the log: loaded, exported, imported, rewritten."""

@@ -1,0 +1,1 @@
+"""Operating on the past: snapshots, replays, and what they answer."""

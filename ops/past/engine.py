@@ -1,0 +1,149 @@
+"""The past as the engine reads it: replayed tables, with the vectors and trends they had at one moment."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from agents.table import Rows
+from api.columns import Columns, Slots
+from api.engine import Engine
+from api.popular import Floats, PopularLists
+from api.space import ItemSpace
+from api.state import State
+from api.tables import last_event
+from api.trends import Trends
+from models.experiments import Arm
+from models.items import ItemRow
+from models.popular import Popular
+from models.surfaces import Config
+from models.users import User
+from ops.state.scratch import Scratch
+from streams.changelog import NOTE
+from streams.partition import partition_of
+from streams.settings import Settings
+
+CHUNK = 1_000  # items taken over at once
+PATIENT = {"ttl_s": 0.0, "budget_ms": 10_000.0}  # nothing is served again, and nothing for want of time
+
+
+class PastTables:
+    """The tables of a scratch folder (`api.state.Tables`); `rows` are for folding on, and keep it up to date."""
+
+    def __init__(self, scratch: Scratch, settings: Settings) -> None:
+        self.columns = Columns(settings.dimensions)
+        self.on_user_change: list[Callable[[str], None]] = []
+        self.on_item_change: list[Callable[[Slots], None]] = []
+        self.ready = True
+        self._scratch = scratch
+        self._partitions = settings.partitions
+        self._lists = PopularLists(self.columns, self._popular_rows)
+        self.rows: Mapping[str, Rows] = {
+            "users": scratch.rows("users"),  # read row by row, so nothing is to be kept up to date
+            "items": _Watched(scratch.rows("items"), self._items_changed),
+            "popular": _Watched(scratch.rows("popular"), self._popular_changed),
+        }
+
+    def fill(self) -> None:
+        """Take over all items."""
+        rows = self._scratch.rows("items")
+        for number in range(self._partitions):
+            chunk = {}
+            for key, row in rows.scan(number):
+                chunk[key] = row
+                if len(chunk) == CHUNK:
+                    self._items_changed(chunk)
+                    chunk = {}
+            self._items_changed(chunk)
+
+    def user(self, user_id: str) -> User | None:
+        """Return a user."""
+        row = self._row("users", user_id)
+        return None if row is None else User.from_row(row)
+
+    def item(self, item_id: str) -> ItemRow | None:
+        """Return the row of an item."""
+        row = self._row("items", item_id)
+        return None if row is None else ItemRow.from_row(row)
+
+    def popular(self, context: str, now: int) -> tuple[Slots, Floats]:
+        """Return a popular list and its decayed choices at `now` (ms), best first."""
+        return self._lists.get(context, now)
+
+    def user_offset(self, user: User) -> int:
+        """Return the offset of the last event in a user, -1 for none."""
+        return last_event(user)
+
+    def lag(self) -> int:
+        """Return how many records are still to be read: none, the past is complete."""
+        return 0
+
+    def staleness_ms(self) -> float:
+        """Return how old the state is: as of then, not at all."""
+        return 0.0
+
+    def _row(self, table: str, key: str) -> bytes | None:
+        return self._scratch.rows(table).get_row(partition_of(key, self._partitions), key.encode())
+
+    def _popular_rows(self, context: str) -> list[Popular]:
+        rows, key = self._scratch.rows("popular"), context.encode()
+        found = (rows.get_row(number, key) for number in range(self._partitions))
+        return [Popular.from_row(row) for row in found if row is not None]
+
+    def _items_changed(self, changed: Mapping[bytes, bytes | None]) -> None:
+        slots = self.columns.put_all(
+            [(key.decode(), ItemRow.from_row(row)) for key, row in changed.items() if row is not None]
+        )
+        for told in self.on_item_change:
+            told(slots)
+
+    def _popular_changed(self, changed: Iterable[bytes]) -> None:
+        for key in changed:
+            self._lists.forget(key.decode())
+
+
+class Then:
+    """The state of a moment that can move on: fold into `tables.rows`, then `settle` at the new moment."""
+
+    def __init__(self, scratch: Scratch, settings: Settings) -> None:
+        self.tables = PastTables(scratch, settings)
+        self._space = ItemSpace(self.tables.columns)
+        self._trends = Trends(self.tables.columns)
+        self.tables.on_item_change.append(self._space.touch)
+        self.state = State(self.tables, self._space, self._trends, self._space)
+        self.tables.fill()
+
+    def settle(self, at: int) -> None:
+        """Compute trends as of `at` (ms) and place the items that changed, in a space fitted anew when that pays."""
+        self._trends.refresh(at)
+        if self._space.due(time.monotonic()):
+            asyncio.run(self._space.fit())
+        while self._space.step():
+            pass
+
+
+def engine_of(state: State, config: Config) -> Engine:
+    """Return an engine that answers each request anew and takes its time."""
+    surfaces = {name: msgspec.structs.replace(one, **PATIENT) for name, one in config.surfaces.items()}
+    experiments = {}
+    for key, tried in config.experiments.items():
+        arms = {
+            name: Arm(arm.weight, {what: value for what, value in arm.set.items() if what not in PATIENT})
+            for name, arm in tried.arms.items()
+        }
+        experiments[key] = msgspec.structs.replace(tried, arms=arms)
+    return Engine(state, Config(config.actions, surfaces, experiments))
+
+
+class _Watched:
+    """Rows that tell which of them were written."""
+
+    def __init__(self, rows: Rows, told: Callable[[Mapping[bytes, bytes | None]], None]) -> None:
+        self._rows, self._told = rows, told
+        self.get_row, self.offset = rows.get_row, rows.offset
+
+    def put_rows(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int) -> None:
+        """Write rows, and tell."""
+        self._rows.put_rows(partition, rows, offset)
+        self._told({key: row for key, row in rows.items() if key != NOTE})

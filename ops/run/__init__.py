@@ -1,0 +1,1 @@
+"""Running: the processes of a worker, of `refold up`, and of the demo."""

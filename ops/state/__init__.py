@@ -1,0 +1,1 @@
+"""Operating on the state: folds of the log, compared with the tables, audited, rebuilt."""
