@@ -1,7 +1,7 @@
 """Erase: a user taken out of the running state by a tombstone, and out of the log by writing its beginning anew.
 
 The log is written anew up to the settled ends it has now: each topic that names the user gets an archive without
-them (ops/archive.py), all archives are recorded at once, and only then is what they replace cut off. Whatever ends
+them (ops/log/archive.py), all archives are recorded at once, and only then is what they replace cut off. Whatever ends
 this in between loses nothing: an archive that was not recorded is deleted by the next run, a cut that is missing is
 made by it.
 """

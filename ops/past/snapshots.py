@@ -1,7 +1,7 @@
 """Snapshots: tables folded up to a moment, kept in a folder each, and never trusted before their checksums agree.
 
     <data>/snapshots/1795428000000/manifest.json     what the rows are the fold of, SHA-256 of every file and of itself
-    <data>/snapshots/1795428000000/users-0.db/...    the tables as `ops/scratch.py` has them
+    <data>/snapshots/1795428000000/users-0.db/...    the tables as `ops/state/scratch.py` has them
 
 A snapshot is made under another name, synced and then renamed, so it is whole or not there.
 """

@@ -46,7 +46,7 @@ Advance = Callable[[int], None]
 
 
 class Source(Protocol):
-    """What is folded: the log (streams/log.py), or lists in memory (ops/fake.py)."""
+    """What is folded: the log (streams/log.py), or lists in memory (ops/log/fake.py)."""
 
     def read(
         self, topic: str, partition: int, start: int = 0, end: int | None = None
