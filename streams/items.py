@@ -8,10 +8,15 @@ from streams.errors import Refused
 VERSION = 1
 MAX_TAGS = 32
 MAX_ATTRIBUTES = 64
+MAX_VECTOR = 2048
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What the catalogue says of one item; the record's key is its id. `boost` multiplies its score."""
+    """What the catalogue says of one item; the record's key is its id. `boost` multiplies its score.
+
+    `vector` says in the client's own terms what the item is like (of its text, or its picture); all items that
+    carry one carry one of the same model.
+    """
 
     v: int = VERSION
     title: Text = ""
@@ -22,6 +27,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     available: bool = True
     boost: float = 1.0
     attributes: dict[Name, Scalar] = {}
+    vector: tuple[float, ...] = ()
 
 
 _decoder = msgspec.msgpack.Decoder(Item)
@@ -41,6 +47,9 @@ def check(item: Item) -> Item:
     if len(item.attributes) > MAX_ATTRIBUTES:
         raise Refused(f"{len(item.attributes)} attributes; an item carries at most {MAX_ATTRIBUTES}")
     check_finite("attributes", item.attributes.values())
+    if len(item.vector) > MAX_VECTOR:
+        raise Refused(f"a vector of {len(item.vector)} numbers; an item carries at most {MAX_VECTOR}")
+    check_finite("vector", item.vector)
     return item
 
 

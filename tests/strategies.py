@@ -63,6 +63,7 @@ items = st.builds(
     available=st.booleans(),
     boost=st.floats(0, 100),
     attributes=attributes,
+    vector=st.lists(st.floats(-9, 9), max_size=4).map(tuple),
 )
 
 profiles = st.builds(Profile, attributes=attributes)

@@ -25,6 +25,12 @@ def test_any_id_can_stand_in_the_path(api, item_id):
     assert api.producer.records("items") == [(item_id.encode(), decode_encode())]
 
 
+def test_an_item_may_carry_a_vector(api):
+    assert api.client.put("/v1/items/i", json={"vector": [1, 0.5]}).status_code == 202
+    assert api.client.post("/v1/items", json=[{"item_id": "j", "vector": [2.0]}]).status_code == 202
+    assert [decode(value).vector for _, value in api.producer.records("items")] == [(1.0, 0.5), (2.0,)]
+
+
 def decode_encode():
     from streams.items import Item, encode
 
@@ -46,6 +52,9 @@ def test_an_impossible_id_is_refused(api):
         {"categories": ["c"] * 9},
         {"tags": ["t"] * 33},
         {"attributes": {"A": 1}},
+        {"vector": [1.0, "a"]},
+        {"vector": [1e400]},
+        {"vector": [0.5] * 2049},
         {"published_at": 5},
         {"available": "yes"},
         [],
