@@ -1,6 +1,7 @@
 """Time travel: questions of operators about a moment of the past, and what answers them.
 
-Who prepares the state of a moment is no business of the API's (`ops/past/travel.py` does): it is handed in as a `Travel`.
+Who prepares the state of a moment is no business of the API's (`ops/past/travel.py` does): it is handed in as a
+`Travel`.
 """
 
 from dataclasses import dataclass
