@@ -71,7 +71,8 @@ def sketch(vector: npt.ArrayLike) -> Floats:
     if len(values) <= SKETCH:
         return np.pad(values, (0, SKETCH - len(values))).astype(np.float32)
     places, signs = _sketch(len(values))
-    return np.bincount(places, values * signs, SKETCH).astype(np.float32)
+    sums: Floats = np.bincount(places, values * signs, SKETCH).astype(np.float32)
+    return sums
 
 
 def dense(hashed: Terms, sketched: Floats | None) -> Floats:
@@ -145,4 +146,5 @@ def blend(learned: Floats, chosen: npt.ArrayLike, guessed: Floats) -> Floats:
     """
     counts = np.asarray(chosen, dtype=np.float32)[:, None]
     sure = counts / (counts + np.float32(HALF_KNOWN))
-    return sure * learned + (1 - sure) * guessed
+    blended: Floats = sure * learned + (np.float32(1) - sure) * guessed
+    return blended

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-
 from models.content import SKETCH, TERMS, WIDTH, Content, blend, dense, fit, sketch, terms
 from tests import strategies as our
 
