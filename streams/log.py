@@ -178,7 +178,7 @@ class Log:
                 yield batch
 
     def _positions_at(self, name: str, at: int) -> dict[int, int | None]:
-        places = {TopicPartition(name, n): at + 1 for n in range(self._settings.partitions)}
+        places = {TopicPartition(name, n): at + 1 for n in self._run(self._partitions(name))}
         found = self._run(self._consumer.offsets_for_times(places))
         return {tp.partition: None if o is None else o.offset for tp, o in found.items()}
 

@@ -35,11 +35,14 @@ class Settings:
     kafka_ca: str = _help("file of the certificate authority that signed the brokers' certificates", "")
     kafka_idempotence: bool = _help("on, or off for a broker without producer ids (the embedded one)", True)
     namespace: str = _help("prefix of every topic and group, so that several Refolds share a cluster", "")
-    partitions: int = _help("partitions of every topic and table; changing it means a rebuild", 8)
+    partitions: int = _help("partitions of topics and tables; changing it means a rebuild", 8)
+    shards: int = _help("parts of the learner, each a table partition; changing it means a rebuild", 1)
     replication: int = _help("replication factor of every topic", 1)
     epoch: int = _help("raise by one when a source topic was recreated: offsets start again", 0)
     generation: int = _help("generation of the state; set by what runs several, the live one is recorded", 0)
-    touches: int = _help("generation whose touches are folded; set together with the generation", 0)
+    touches: int = _help(
+        "generation whose touches and examples are folded; set together with the generation", 0
+    )
     data: Path = _help("folder for RocksDB, snapshots and caches", Path(".refold"))  # noqa: RUF009 - immutable
     host: str = _help("address the API listens on", "127.0.0.1")
     port: int = _help("port the API listens on", 8088)
@@ -51,7 +54,7 @@ class Settings:
     flush_ms: int = _help(
         "pause in ms between publishing folded user rows; longer while a backlog is folded", 25
     )
-    dimensions: int = _help("length of user and item vectors", 128)
+    dimensions: int = _help("length of the learned item vectors", 64)
 
     def __post_init__(self) -> None:
         if self.kafka_security not in ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"):
@@ -60,6 +63,7 @@ class Settings:
             raise SettingsError(f"REFOLD_KAFKA_MECHANISM={self.kafka_mechanism!r} is none of {MECHANISMS}")
         for name, low, high in (
             ("partitions", 1, 1024),
+            ("shards", 1, 64),
             ("replication", 1, 16),
             ("epoch", 0, 65535),
             ("generation", 0, 9999),
@@ -70,6 +74,11 @@ class Settings:
         ):
             if not low <= getattr(self, name) <= high:
                 raise SettingsError(f"REFOLD_{name.upper()}={getattr(self, name)} is outside {low}..{high}")
+        if self.shards > self.partitions:
+            raise SettingsError(
+                f"REFOLD_SHARDS={self.shards} is more than REFOLD_PARTITIONS={self.partitions}: nothing would be "
+                "said to some of them"
+            )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, **overrides: Any) -> "Settings":
@@ -93,12 +102,12 @@ class Settings:
         return cls(**values)
 
     def topic(self, name: str) -> str:
-        """Return the broker's name of a topic of the topology; a generation may have touches of its own.
+        """Return the broker's name of a topic of the topology; a generation may have touches of its own, and examples.
 
         >>> Settings(namespace="shop", generation=3, touches=2).topic("touches")
         'shop.touches-g2'
         """
-        if name == "touches" and self.touches:
+        if name in ("touches", "examples") and self.touches:
             name = f"{name}-g{self.touches}"
         return f"{self.namespace}.{name}" if self.namespace else name
 
@@ -112,7 +121,7 @@ class Settings:
         return self.topic(f"refold-g{self.generation}" if self.generation else "refold")
 
     def group(self, stage: str) -> str:
-        """Return the consumer group of a stage of the workers, `users` or `items`: its Faust app id."""
+        """Return the consumer group of a stage of the workers (`streams.topology`): its Faust app id."""
         return f"{self.app}-{stage}"
 
     def changelog(self, table: str) -> str:

@@ -11,7 +11,7 @@ from streams.settings import Settings
 
 Cleanup = Literal["delete", "compact"]
 DAY_MS, CENTURY_MS = "86400000", "3155760000000"
-Stage = Literal["users", "items"]
+Stage = Literal["users", "items", "learner"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Topic:
     record: str
     cleanup: Cleanup = "delete"
     tombstones: str = DAY_MS  # how long a compacted topic keeps them, in ms
+    shards: bool = False  # a partition for each shard of the learner, instead of `Settings.partitions`
 
     def config(self) -> dict[str, str]:
         """Return the broker settings that make the topic what it is declared to be."""
@@ -41,17 +42,24 @@ class Topic:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: the topics folded into it (all with its key and partition count) and its row's version."""
+    """One table: the topics folded into it (all with its key and partition count) and its row's version.
+
+    `units` marks a table whose fold changes many rows together: its changelog is read in whole flushes.
+    """
 
     name: str
     key: str
     sources: tuple[str, ...]
     row: str
     version: int = 1
+    units: bool = False
 
     def changelog(self, settings: Settings) -> Topic:
         """Return the changelog as a topic of the broker."""
-        return Topic(settings.changelog(self.name), self.key, f"a row of `{self.name}`", "compact")
+        shards = self.name in _SHARDED
+        return Topic(
+            settings.changelog(self.name), self.key, f"a row of `{self.name}`", "compact", shards=shards
+        )
 
 
 TOPICS: tuple[Topic, ...] = (
@@ -60,6 +68,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("items", "item id", "catalogue upsert, or tombstone", "compact", CENTURY_MS),
     Topic("profiles", "user id", "user attributes, or tombstone = erase this user", "compact"),
     Topic("touches", "partition", "a batch: what the user agent says about items, with its origin"),
+    Topic("examples", "partition", "a batch: what was chosen after what, with its origin", shards=True),
     Topic("slates", "user id", "what the API served, item by item"),
     Topic("dead-letters", "-", "refused bytes with topic, partition, offset and reason"),
     Topic(
@@ -73,10 +82,29 @@ TABLES: tuple[Table, ...] = (
     ),
     Table("items", "item id", ("items", "touches"), "catalogue, counters, CTR, trend, related items, vector"),
     Table("popular", "context", ("touches",), "decayed counts of the partition's items in one context"),
+    Table(
+        "learned",
+        "item id",
+        ("examples",),
+        "neighbours, successors, vectors; under the empty key what is common to all",
+        units=True,
+    ),
 )
 
-# a worker's two processes, and the tables each keeps
-STAGES: Mapping[Stage, tuple[str, ...]] = {"users": ("users",), "items": ("items", "popular")}
+# a worker's processes, and the tables each keeps
+STAGES: Mapping[Stage, tuple[str, ...]] = {
+    "users": ("users",),
+    "items": ("items", "popular"),
+    "learner": ("learned",),
+}
+
+_SHARDED = {"learner", "learned", *(topic.name for topic in TOPICS if topic.shards)}
+
+
+def partitions_of(settings: Settings, of: str | Topic) -> int:
+    """Return how many partitions a topic has, or a topic, a table or a stage by its name in this module."""
+    sharded = of.shards if isinstance(of, Topic) else of in _SHARDED
+    return settings.shards if sharded else settings.partitions
 
 
 def topics(settings: Settings) -> list[Topic]:

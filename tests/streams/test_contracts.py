@@ -9,10 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams import dead_letters, events, items, profiles, slates, touches
+from streams import dead_letters, events, examples, items, profiles, slates, touches
 from streams.dead_letters import DeadLetter
 from streams.errors import Refused
 from streams.events import Event
+from streams.examples import Choice
 from streams.items import Item
 from streams.profiles import Profile
 from streams.settings import Settings
@@ -52,6 +53,12 @@ def test_touches_survive_the_wire():
     said = [Touch(5, "i", "click", AT, 1.0, 3, "home", ("all",), 2.5, 0), Link(5, "i", "j", 0.5)]
     found = touches.decode(touches.encode(2, 7, said, b"\0\x3c"))
     assert (found.epoch, found.partition, found.said, found.vectors) == (2, 7, said, b"\0\x3c")
+
+
+def test_examples_survive_the_wire():
+    said = [Choice(5, "i", ("j", "k"), AT, 1.5), Choice(6, "j", (), AT, -1.0)]
+    found = examples.decode(examples.encode(2, 7, said))
+    assert (found.epoch, found.partition, found.said) == (2, 7, said)
 
 
 def test_slates_survive_the_wire():
@@ -202,6 +209,7 @@ DECODERS = {
     "items": items.decode,
     "profiles": profiles.decode,
     "touches": touches.decode,
+    "examples": examples.decode,
     "slates": slates.decode,
     "dead letters": dead_letters.decode,
 }
@@ -223,6 +231,7 @@ def _wire():
             touches.encode(
                 0, 0, [Touch(1, "i", "click", AT, 1.0, 0, "s", ("all",)), Link(1, "i", "j", 1.0)], b"ab"
             ),
+            examples.encode(0, 0, [Choice(1, "i", ("j",), AT, 1.0)]),
         ]
     )
 

@@ -4,7 +4,7 @@ import pytest
 
 from streams.errors import SettingsError
 from streams.settings import Settings
-from streams.topology import TABLES, TOPICS, topics
+from streams.topology import TABLES, TOPICS, partitions_of, topics
 
 
 def test_nothing_needs_to_be_set():
@@ -37,6 +37,7 @@ def test_an_argument_wins_over_the_environment_unless_it_is_none():
         ("REFOLD_PARTITION", "4", "unknown setting REFOLD_PARTITION"),
         ("REFOLD_PARTITIONS", "four", "REFOLD_PARTITIONS='four' is not a int"),
         ("REFOLD_PARTITIONS", "0", r"REFOLD_PARTITIONS=0 is outside 1..1024"),
+        ("REFOLD_SHARDS", "9", "REFOLD_SHARDS=9 is more than REFOLD_PARTITIONS=8"),
         ("REFOLD_EPOCH", "-1", r"REFOLD_EPOCH=-1 is outside 0..65535"),
         ("REFOLD_PORT", "65536", "REFOLD_PORT=65536"),
         ("REFOLD_DIMENSIONS", "4", "REFOLD_DIMENSIONS=4"),
@@ -71,3 +72,14 @@ def test_a_namespace_stands_before_every_topic_group_and_changelog():
     assert len({topic.name for topic in topics(settings)}) == len(TOPICS) + len(TABLES)
     assert settings.group("users") == "blue.refold-users"
     assert settings.changelog("items") == "blue.refold-items-changelog"
+
+
+def test_what_the_learner_reads_and_keeps_is_parted_by_its_shards():
+    settings = Settings(namespace="blue", partitions=6, shards=2)
+    sharded = {"examples", "learned", "learner"}
+    for name in ("events", "items", "users", "popular", *sharded):
+        assert partitions_of(settings, name) == (2 if name in sharded else 6)
+    assert {topic.name: partitions_of(settings, topic) for topic in topics(settings)} == {
+        topic.name: 2 if topic.name in ("blue.examples", "blue.refold-learned-changelog") else 6
+        for topic in topics(settings)
+    }
