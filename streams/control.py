@@ -1,4 +1,7 @@
-"""The control topic: what operators decided, by name, the last word counting; all in partition 0, so in one order."""
+"""The control topic: what operators decided, by name, the last word counting; all in partition 0, so in one order.
+
+Another topic of the same kind, `models`, is read and written in the same way.
+"""
 
 import contextlib
 from typing import Any, Self
@@ -11,15 +14,16 @@ from streams.read import records
 from streams.settings import Settings
 from streams.write import producer
 
+TOPIC = "control"
 PARTITION = 0
 WAIT_MS = 5_000  # the broker holds a listener's question so long while nothing is said
 
 
-def read(settings: Settings) -> dict[str, bytes]:
+def read(settings: Settings, topic: str = TOPIC) -> dict[str, bytes]:
     """Return the last word on every name; raises TopologyError without the topic, Unavailable without a broker."""
     said: dict[str, bytes] = {}
     try:
-        for record in records(settings, "control", quiet_ms=300):
+        for record in records(settings, topic, quiet_ms=300):
             if record.value is None:
                 said.pop(record.key.decode(), None)
             else:
@@ -35,8 +39,8 @@ class Listener:
     A broker that is away is waited for: nothing is heard then.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._place = TopicPartition(settings.topic("control"), PARTITION)
+    def __init__(self, settings: Settings, topic: str = TOPIC) -> None:
+        self._place = TopicPartition(settings.topic(topic), PARTITION)
         self._consumer = KafkaConsumer(
             **settings.client(),
             enable_auto_commit=False,
@@ -67,13 +71,11 @@ class Listener:
         return said
 
 
-def write(settings: Settings, name: str, value: bytes | None) -> None:
+def write(settings: Settings, name: str, value: bytes | None, topic: str = TOPIC) -> None:
     """Say something new, acknowledged by all in-sync replicas; raises Unavailable."""
     try:
         with producer(settings) as to:
-            sent: Any = to.send(
-                settings.topic("control"), key=name.encode(), value=value, partition=PARTITION
-            )
+            sent: Any = to.send(settings.topic(topic), key=name.encode(), value=value, partition=PARTITION)
             sent.get(timeout=30)
     except KafkaError as error:
         raise Unavailable(f"the decision on {name!r} was not taken by the broker: {error}") from error
