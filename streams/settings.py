@@ -44,6 +44,9 @@ class Settings:
         "generation whose touches and examples are folded; set together with the generation", 0
     )
     data: Path = _help("folder for RocksDB, snapshots and caches", Path(".refold"))  # noqa: RUF009 - immutable
+    artifacts: str = _help(
+        "folder or fsspec URL of trained models; empty means `artifacts` in the data folder", ""
+    )
     host: str = _help("address the API listens on", "127.0.0.1")
     port: int = _help("port the API listens on", 8088)
     api_keys: str = _help("accepted API keys, id:scope:sha256 separated by commas", "")

@@ -74,6 +74,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(
         "control", "name", "what operators decided: generations of the state, archives of the log", "compact"
     ),
+    Topic("models", "name@version, or name", "a trained model, or what was decided about a name", "compact"),
 )
 
 TABLES: tuple[Table, ...] = (
