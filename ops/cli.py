@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops import logs, states
+from ops import learning, logs, states
 from ops.benches import bench
 from ops.say import Json, say
 from streams.errors import RefoldError
@@ -37,6 +37,7 @@ for name, group in (
 
 states.register(app)
 logs.register(app)
+learning.register(app)
 
 console = Console(stderr=True)
 

@@ -136,6 +136,15 @@ class Registry(msgspec.Struct, frozen=True):
         return self.of(model.name).of(model.version)
 
 
+def version_of(artifact: str) -> str:
+    """Return the version that an artifact's SHA-256 gives a model.
+
+    >>> version_of("0123456789abcdef" * 4)
+    '0123456789ab'
+    """
+    return artifact[:12]
+
+
 def decode(said: dict[str, bytes]) -> Registry:
     """Return the registry of the last words by key; raises StateError for one that another release wrote."""
     models: dict[str, Model] = {}

@@ -1,0 +1,1 @@
+"""Operating on models: what is registered, and which of it serves."""
