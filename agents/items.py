@@ -4,16 +4,13 @@ from typing import Any
 
 from agents.table import Table
 from agents.users import message_key
-from models import items, marks, popular, vectors
+from models import items, marks, popular
 from models.decay import growth
 from models.items import ItemRow
 from models.popular import Popular
 from streams import items as catalogue
 from streams import touches
-from streams.errors import Refused
-from streams.rows import Vector
 from streams.settings import Settings
-from streams.touches import Link, Touch, Touches
 
 CATALOGUE, TOUCHES = 0, 1  # sources of `items`, in the topology's order
 
@@ -37,27 +34,16 @@ class ItemAgent:
             partition.put(key, items.list_item(row, item))
 
     def fold_touches(self, message: Any) -> None:
-        """Fold what one events partition said to this item partition; what was said twice is folded once.
-
-        Raises Refused, having changed nothing, when its vectors are of another length.
-        """
+        """Fold what one events partition said to this item partition; what was said twice is folded once."""
         batch = touches.decode(message.value)
         partition = self._items.partition(message.partition)
         lists = self._popular.partition(message.partition)
         source = marks.source(TOUCHES, batch.epoch, batch.partition)
-        arrived = _arrived(batch, self._settings.dimensions)
         for said in batch.said:
             key, origin = said.item, said.origin
             row = partition.get(key)
-            fresh = marks.advance(row.marks, source, origin)
-            if fresh:
-                partition.dirty[key] = row
-            if isinstance(said, Link):
-                if fresh:
-                    items.link(row, said.to, said.weight)
-                continue
-            if fresh:
-                items.touch(row, said, arrived[said.arrived] if said.arrived >= 0 else None)
+            if marks.advance(row.marks, source, origin):
+                partition.dirty[key] = items.touch(row, said)
             if not said.contexts:
                 continue
             # asked even of a touch that its item knows: a crash may have kept the item's row and lost the list's
@@ -66,17 +52,3 @@ class ItemAgent:
                 chosen = lists.get(context)
                 if marks.advance(chosen.marks, source, origin):
                     lists.dirty[context] = popular.choose(chosen, key, amount)
-
-
-def _arrived(batch: Touches, dimensions: int) -> Vector:
-    try:
-        arrived = vectors.from_half(batch.vectors, dimensions)
-    except ValueError:
-        raise Refused(
-            f"{len(batch.vectors)} bytes are no vectors of {dimensions} half floats: REFOLD_DIMENSIONS was "
-            "another when they were said; rebuild under a new REFOLD_NAMESPACE"
-        ) from None
-    most = max((said.arrived for said in batch.said if isinstance(said, Touch)), default=-1)
-    if most >= len(arrived):
-        raise Refused(f"a touch names vector {most} of {len(arrived)}: REFOLD_DIMENSIONS was another")
-    return arrived

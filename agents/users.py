@@ -1,33 +1,36 @@
-"""The user agent: folds `events` and `profiles` into `users`, and tells items what concerns them."""
+"""The user agent: folds `events` and `profiles` into `users`, and tells items and the learner what concerns them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from agents.flush import Outgoing, Record
 from agents.table import Table
-from models import marks, users, vectors
+from models import marks, users
 from models.users import User
-from streams import archives, events, profiles, touches
+from streams import archives, events, examples, profiles, touches
 from streams.checks import MAX_ID_BYTES, OLDEST
 from streams.errors import Refused
 from streams.events import SESSION, Event
+from streams.examples import Choice
 from streams.partition import partition_of
-from streams.rows import Vector
 from streams.settings import Settings
-from streams.touches import Link, Touch, origin_of
+from streams.topology import partitions_of
+from streams.touches import Touch, origin_of
 
 EVENTS, PROFILES = 0, 1  # sources of the table, in the topology's order
-MOST_BYTES = 800_000  # of a record of touches; a broker takes 1 MiB by default
+MOST_BYTES = 800_000  # of a record of touches or examples; a broker takes 1 MiB by default
+Each = TypeVar("Each", Touch, Choice)
 
 
-# by events partition and item partition: what the one has to say to the other, and the vectors it names
-_Said = defaultdict[int, defaultdict[int, tuple[list[Touch | Link], list[Vector]]]]
+@dataclass(slots=True)
+class Told:
+    """What the events of one partition say: touches by item partition, and examples, in origin order."""
 
-
-def _nothing_said() -> _Said:
-    return defaultdict(lambda: defaultdict(lambda: ([], [])))
+    touches: defaultdict[int, list[Touch]] = field(default_factory=lambda: defaultdict(list))
+    examples: list[Choice] = field(default_factory=list)
 
 
 class UserAgent:
@@ -43,7 +46,7 @@ class UserAgent:
         self._table = table
         self._weights = weights
         self._speaks = speaks
-        self._said = _nothing_said()
+        self._told: defaultdict[int, Told] = defaultdict(Told)
         self._erased: dict[int, list[Record]] = {}
 
     def fold_events(self, message: Any) -> None:
@@ -64,25 +67,20 @@ class UserAgent:
                 raise Refused(f"user {key!r} does not belong to partition {number} of {partitions}")
         partition = self._table.partition(number)
         source = marks.source(EVENTS, self._settings.epoch, number)
-        weights, dimensions, speaks = self._weights, self._settings.dimensions, self._speaks
-        said, dirty, get = self._said[number], partition.dirty, partition.get
+        weights, speaks = self._weights, self._speaks
+        told, dirty, get = self._told[number], partition.dirty, partition.get
         for key, event, origin in zip(keys, batch, origins, strict=False):
             user = get(key)
             if not marks.advance(user.marks, source, origin):
                 continue
-            touch, led_by, links = users.react(user, event, origin, weights, dimensions, speaks=speaks)
+            touch, choice = users.react(user, event, origin, weights, speaks=speaks)
             dirty[key] = user
-            if touch is None:
-                if event.type == users.ERASE:
-                    self._erased_by(event, user, number)
-                continue
-            told, known = said[partition_of(touch.item, partitions)]
-            if led_by is not None:
-                touch.arrived = len(known)
-                known.append(led_by)
-            told.append(touch)
-            for link in links:
-                said[partition_of(link.item, partitions)][0].append(link)
+            if touch is not None:
+                told.touches[partition_of(touch.item, partitions)].append(touch)
+                if choice is not None:
+                    told.examples.append(choice)
+            elif event.type == users.ERASE:
+                self._erased_by(event, user, number)
 
     def fold_profiles(self, message: Any) -> None:
         """Fold a profile; a tombstone becomes an `erase` event, so that one log orders a user's life."""
@@ -119,37 +117,43 @@ class UserAgent:
             user.profile = None
 
     def take(self) -> Outgoing:
-        """Return and forget what was said: touches by (origin, item partition), and erasures."""
-        said = self.tell()
+        """Return and forget what was said: touches, examples and erasures."""
+        outgoing: dict[tuple[str, int], list[Record]] = {}
+        for origin, told in self.tell().items():
+            for topic, target, record in records_of(self._settings, origin, told):
+                outgoing.setdefault((topic, target), []).append((None, record))
         erased, self._erased = self._erased, {}
-        topic, epoch = self._settings.topic("touches"), self._settings.epoch
-        by_target: dict[int, list[Record]] = {}
-        for origin, targets in said.items():
-            for target, (told, led_by) in targets.items():
-                for record in records_of(epoch, origin, told, led_by):
-                    by_target.setdefault(target, []).append((None, record))
-        yield from ((topic, target, records) for target, records in by_target.items())
+        yield from ((topic, target, records) for (topic, target), records in outgoing.items())
         yield from ((self._settings.topic("events"), number, gone) for number, gone in erased.items())
 
-    def tell(self) -> Mapping[int, Mapping[int, tuple[list[Touch | Link], list[Vector]]]]:
-        """Return and forget what items are told: by origin and item partition, with the vectors named there."""
-        said, self._said = self._said, _nothing_said()
-        return said
+    def tell(self) -> Mapping[int, Told]:
+        """Return and forget what items and the learner are told, by partition of the events."""
+        told, self._told = self._told, defaultdict(Told)
+        return told
 
 
-def records_of(epoch: int, origin: int, told: list[Touch | Link], led_by: list[Vector]) -> Iterator[bytes]:
-    """Yield the records of what an events partition says to an item partition, none larger than a broker takes."""
-    record = touches.encode(epoch, origin, told, vectors.to_half(led_by))
-    if len(record) <= MOST_BYTES or len(told) == 1:
+def records_of(settings: Settings, origin: int, told: Told) -> Iterator[tuple[str, int, bytes]]:
+    """Yield topic, partition and value of the records in which an events partition tells something."""
+    for target, said in told.touches.items():
+        for record in _cut(touches.encode, settings.epoch, origin, said):
+            yield settings.topic("touches"), target, record
+    if told.examples:
+        shard = origin % partitions_of(settings, "examples")
+        for record in _cut(examples.encode, settings.epoch, origin, told.examples):
+            yield settings.topic("examples"), shard, record
+
+
+def _cut(
+    encode: Callable[[int, int, list[Each]], bytes], epoch: int, origin: int, said: list[Each]
+) -> Iterator[bytes]:
+    """Yield records none of which is larger than a broker takes; marks are per event, so any cut is safe."""
+    record = encode(epoch, origin, said)
+    if len(record) <= MOST_BYTES or len(said) == 1:
         yield record
         return
-    half = len(told) // 2  # marks are per event and row, so any cut is safe
-    known = sum(1 for each in told[:half] if isinstance(each, Touch) and each.arrived >= 0)
-    for each in told[half:]:
-        if isinstance(each, Touch) and each.arrived >= 0:
-            each.arrived -= known
-    yield from records_of(epoch, origin, told[:half], led_by[:known])
-    yield from records_of(epoch, origin, told[half:], led_by[known:])
+    half = len(said) // 2
+    yield from _cut(encode, epoch, origin, said[:half])
+    yield from _cut(encode, epoch, origin, said[half:])
 
 
 def message_key(message: Any, settings: Settings, prefix: str = "") -> str:

@@ -12,14 +12,13 @@ from models.actions import IMPRESSION
 from models.decay import DAY
 from models.marks import in_order
 from streams.items import Item
-from streams.rows import Vector, pack, unpack
+from streams.rows import pack, unpack
 from streams.touches import Touch
 
-VERSION = 1
+VERSION = 2
 WINDOWS = (DAY // 24, DAY, 7 * DAY)  # an hour, a day, a week
 SURFACES = 16
 TYPES = 32
-RELATED = 48  # neighbours kept; the row may hold half as many more before it is pruned
 PRIOR_CTR = 0.02  # what a place of a list earns before it is known,
 PRIOR_STRENGTH = 20.0  # and how many examined impressions that is worth
 IMPRESSIONS, CHOICES, VALUE = 0, 1, 2  # what a window counts: shown, chosen, weight of the choices
@@ -31,8 +30,7 @@ Numbers = TypeVar("Numbers", float, npt.NDArray[np.float64])  # of one item, or 
 class ItemRow:
     """What is known of one item; a window is [tile, three sums of this tile, three of the one before].
 
-    CTR corrected for position is `answered` (choices made from a place of a list) over `examined`. `context` is the
-    sum of the vectors users arrived with and `mass` of their weights (models/vectors.py).
+    CTR corrected for position is `answered` (choices made from a place of a list) over `examined`.
     """
 
     marks: dict[int, int] = field(default_factory=dict)
@@ -45,16 +43,16 @@ class ItemRow:
     examined: float = 0.0
     answered: int = 0
     chosen: int = 0
-    related: dict[str, float] = field(default_factory=dict)
-    context: Vector | None = None
-    mass: float = 0.0
+    related: dict[str, float] = field(default_factory=dict)  # not in the row, and empty
+    context: Any = None  # not in the row
+    mass: float = 0.0  # not in the row
 
     def row(self) -> bytes:
         """Return the bytes of the row."""
         return pack(
             VERSION,
             (in_order(self.marks), self.catalogue, self.first_at, self.last_at, self.totals, self.windows,
-             self.surfaces, self.examined, self.answered, self.chosen, self.related, self.context, self.mass),
+             self.surfaces, self.examined, self.answered, self.chosen),
         )  # fmt: skip
 
     @classmethod
@@ -82,8 +80,8 @@ def list_item(item: ItemRow, catalogue: Item | None) -> ItemRow:
     return item
 
 
-def touch(item: ItemRow, said: Touch, arrived: Vector | None) -> ItemRow:
-    """Fold an event that concerns the item itself; `arrived` is the vector its user came with."""
+def touch(item: ItemRow, said: Touch, arrived: Any = None) -> ItemRow:  # noqa: ARG001 - goes when nobody gives it
+    """Fold an event that concerns the item."""
     at, weight, kind = said.at, said.weight, said.type
     if at < item.first_at or not item.first_at:
         item.first_at = at
@@ -97,9 +95,6 @@ def touch(item: ItemRow, said: Touch, arrived: Vector | None) -> ItemRow:
     elif weight > 0:
         item.chosen += 1
         item.answered += said.position >= 0
-        if arrived is not None:
-            item.mass += said.mass
-            item.context = arrived.copy() if item.context is None else item.context + arrived
     else:
         return item
     for window, span in zip(item.windows, WINDOWS, strict=True):
@@ -121,13 +116,8 @@ def touch(item: ItemRow, said: Touch, arrived: Vector | None) -> ItemRow:
     return item
 
 
-def link(item: ItemRow, to: str, weight: float) -> ItemRow:
-    """Fold that someone went on from the item to `to`."""
-    related = item.related
-    related[to] = related.get(to, 0.0) + weight
-    if len(related) > RELATED * 3 // 2:
-        ranked = sorted(related, key=lambda key: (-related[key], key))
-        item.related = {key: related[key] for key in ranked[:RELATED]}
+def link(item: ItemRow, to: str, weight: float) -> ItemRow:  # noqa: ARG001 - goes when nobody calls it
+    """Fold nothing."""
     return item
 
 

@@ -1,7 +1,7 @@
 """Users: a row of `users`, and the fold of their events into it.
 
-History, affinities, counters, session, seen filter and vector; and what each event says to its item. Every part is
-bounded: see the constants.
+History, affinities, counters, session and seen filter; and what each event says to its item and to the learner.
+Every part is bounded: see the constants.
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,17 @@ from typing import Any
 
 import msgpack
 
-from models import actions, rings, vectors
+from models import actions, rings
 from models.decay import DAY, growth, keep_largest
 from models.marks import in_order
 from streams.events import Event
-from streams.rows import Vector, pack, unpack
-from streams.touches import Link, Touch
+from streams.examples import Choice
+from streams.rows import pack, unpack
+from streams.touches import Touch
 
-VERSION = 2
+VERSION = 3
 HISTORY = 64  # events kept in full; the oldest quarter leaves at once
-TRAIL = 10  # distinct chosen items kept, newest first
-LINKS = 3  # of the trail, how many learn that they were followed
-RANK = 0.85  # weight of a link over one more choice in between
+TRAIL = 20  # distinct chosen items kept, newest first
 SEEN = 400  # items the user acted on, as 4-byte hashes
 ERASE = "erase"  # reserved event type: forget all that events said, but the marks
 IDS = 64  # recent event ids, as 8-byte hashes: the same id within these counts once
@@ -45,9 +44,8 @@ class User:
 
     `past` holds the last `length` events as MessagePack, one after the other, so that writing the row copies it
     and only a reader decodes it. `affinity` (by category) and `counts` (by type) are decayed sums, `models.decay`.
-
-    `mass` is the sum of the weights inside `vector`. `tally` counts events folded, known by their id and so not
-    folded again, and, of the folded, too late to be attributed.
+    `tally` counts events folded, known by their id and so not folded again, and, of the folded, too late to be
+    attributed.
     """
 
     marks: dict[int, int] = field(default_factory=dict)
@@ -62,8 +60,6 @@ class User:
     totals: dict[str, int] = field(default_factory=dict)
     session: list[int] = field(default_factory=lambda: [0, 0, 0])  # started, last, events
     seen: bytearray = field(default_factory=bytearray)
-    vector: Vector | None = None
-    mass: float = 0.0
     profile: dict[str, Any] | None = None
     erased_at: int = 0
     tally: list[int] = field(default_factory=lambda: [0, 0, 0])
@@ -73,8 +69,8 @@ class User:
         return pack(
             VERSION,
             (in_order(self.marks), self.ids, self.first_at, self.last_at, self.past, self.length, self.trail,
-             self.affinity, self.counts, self.totals, self.session, self.seen, self.vector, self.mass, self.profile,
-             self.erased_at, self.tally),
+             self.affinity, self.counts, self.totals, self.session, self.seen, self.profile, self.erased_at,
+             self.tally),
         )  # fmt: skip
 
     @classmethod
@@ -110,8 +106,8 @@ def seen_hash(item: str) -> bytes:
     return rings.digest(item, 4)
 
 
-Said = tuple[Touch | None, Vector | None, list[Link]]
-NOTHING: Said = (None, None, [])
+Said = tuple[Touch | None, Choice | None]
+NOTHING: Said = (None, None)
 
 
 def react(
@@ -119,11 +115,11 @@ def react(
     event: Event,
     origin: int,
     weights: Mapping[str, float],
-    dimensions: int,
+    dimensions: int = 0,  # noqa: ARG001 - goes when nobody gives it any more
     *,
     speaks: bool = True,
 ) -> Said:
-    """Fold an event into its user and return what it says: a touch, the vector that led to it, and links.
+    """Fold an event into its user and return what it says to its item and to the learner.
 
     `origin` numbers the event within its partition (`streams.touches.origin_of`); `weights` give each action's
     weight. A known event id changes nothing but the tally and says nothing; nor does a fold that never `speaks`,
@@ -147,14 +143,13 @@ def react(
     if item is None:
         return NOTHING
     weight = actions.weight_of(weights, kind, event.value)
-    said = _say(user, event, item, origin, weight, grown) if speaks else NOTHING
+    said = _say(user, event, item, origin, weight) if speaks else NOTHING
     if weight or kind != actions.IMPRESSION:
-        _remember(user, event, item, weight, grown, dimensions)
+        _remember(user, event, item, weight, grown)
     return said
 
 
-def _say(user: User, event: Event, item: str, origin: int, weight: float, grown: float) -> Said:
-    chosen = weight > 0
+def _say(user: User, event: Event, item: str, origin: int, weight: float) -> Said:
     touch = Touch(
         origin,
         item,
@@ -164,19 +159,14 @@ def _say(user: User, event: Event, item: str, origin: int, weight: float, grown:
         -1 if event.position is None else event.position,
         event.surface or "",
         contexts(event.surface, event.categories, event.context.get("country") if event.context else None)
-        if chosen
+        if weight > 0
         else (),
-        user.mass,
     )
-    led_by = user.vector if chosen else None
-    links = []
-    if chosen:
-        rank = grown
-        for other in user.trail[:LINKS]:
-            if other != item:
-                links.append(Link(origin, other, item, rank))
-            rank *= RANK
-    return touch, led_by, links
+    trail = user.trail
+    if not weight or (weight > 0 and trail and trail[0] == item):
+        return touch, None
+    after = tuple([other for other in trail if other != item] if item in trail else trail)
+    return touch, Choice(origin, item, after, event.at, weight)
 
 
 def _erase(user: User, at: int) -> None:
@@ -208,7 +198,7 @@ def _count(user: User, kind: str, at: int, grown: float) -> None:
     session[2] += 1
 
 
-def _remember(user: User, event: Event, item: str, weight: float, grown: float, dimensions: int) -> None:
+def _remember(user: User, event: Event, item: str, weight: float, grown: float) -> None:
     user.past += _packer.pack((item, event.type, event.at, weight))
     user.length += 1
     if user.length > HISTORY:
@@ -224,10 +214,12 @@ def _remember(user: User, event: Event, item: str, weight: float, grown: float, 
         if len(affinity) > CATEGORIES:
             keep_largest(affinity, CATEGORIES * 2 // 3)
     trail = user.trail
-    if weight > 0 and not (trail and trail[0] == item):
-        user.vector = vectors.advance(user.vector, item, dimensions)
-        user.mass = user.mass * vectors.FADING + 1.0
+    if weight > 0:
+        if trail and trail[0] == item:
+            return
         if item in trail:
             trail.remove(item)
         trail.insert(0, item)
         del trail[TRAIL:]
+    elif weight < 0 and item in trail:
+        trail.remove(item)

@@ -78,10 +78,8 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 TABLES: tuple[Table, ...] = (
-    Table(
-        "users", "user id", ("events", "profiles"), "history, affinities, counters, session, seen, vector", 2
-    ),
-    Table("items", "item id", ("items", "touches"), "catalogue, counters, CTR, trend, related items, vector"),
+    Table("users", "user id", ("events", "profiles"), "history, affinities, counters, session, seen", 3),
+    Table("items", "item id", ("items", "touches"), "catalogue, counters, CTR, trend", 2),
     Table("popular", "context", ("touches",), "decayed counts of the partition's items in one context"),
     Table(
         "learned",

@@ -9,7 +9,7 @@ import msgspec
 
 from streams.errors import Refused
 
-VERSION = 1
+VERSION = 2
 
 
 def origin_of(offset: int, index: int) -> int:
@@ -17,12 +17,8 @@ def origin_of(offset: int, index: int) -> int:
     return offset << 9 | index
 
 
-class Touch(msgspec.Struct, array_like=True, tag_field="kind", tag="t", gc=False):
-    """An event as its item sees it.
-
-    `arrived` is the row of the record's `vectors` with which the user came (-1 for a newcomer), and `mass` the sum
-    of the weights in it.
-    """
+class Touch(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An event as its item sees it; `contexts` are the keys of `popular` it counts for."""
 
     origin: int
     item: str
@@ -32,12 +28,10 @@ class Touch(msgspec.Struct, array_like=True, tag_field="kind", tag="t", gc=False
     position: int
     surface: str
     contexts: tuple[str, ...]
-    mass: float = 0.0
-    arrived: int = -1
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="l", gc=False):
-    """`item` was followed by `to` in someone's history, with a weight that grows with event time."""
+    """Not said any more."""
 
     origin: int
     item: str
@@ -46,25 +40,21 @@ class Link(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="
 
 
 class Touches(msgspec.Struct, frozen=True, array_like=True):
-    """One record: the origin's epoch and partition, its touches in origin order, and the vectors they name.
-
-    `vectors` holds half floats, row after row, so that neither side converts them one by one.
-    """
+    """One record: the origin's epoch and partition, and its touches in origin order."""
 
     v: int
     epoch: int
     partition: int
-    said: list[Touch | Link]
-    vectors: bytes = b""
+    said: list[Touch]
 
 
 _decoder = msgspec.msgpack.Decoder(Touches)
 _encoder = msgspec.msgpack.Encoder()
 
 
-def encode(epoch: int, partition: int, said: list[Touch | Link], vectors: bytes = b"") -> bytes:
+def encode(epoch: int, partition: int, said: list[Touch]) -> bytes:
     """Return the record of what one events partition says to one item partition."""
-    return _encoder.encode(Touches(VERSION, epoch, partition, said, vectors))
+    return _encoder.encode(Touches(VERSION, epoch, partition, said))
 
 
 def decode(value: bytes | None) -> Touches:

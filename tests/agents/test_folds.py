@@ -3,7 +3,6 @@
 import random
 
 import msgpack
-import numpy as np
 import pytest
 
 from agents.fake import Message, Rows
@@ -14,16 +13,17 @@ from models.actions import DEFAULTS
 from models.items import ItemRow
 from models.popular import Popular
 from models.users import User
-from streams import events, items, profiles, touches
+from streams import events, examples, items, profiles, touches
 from streams.errors import Refused
 from streams.events import Event
+from streams.examples import Choice
 from streams.items import Item
 from streams.partition import partition_of
 from streams.profiles import Profile
 from streams.settings import Settings
-from streams.touches import Link, Touch
+from streams.touches import Touch
 
-SETTINGS = Settings(partitions=2, dimensions=16)
+SETTINGS = Settings(partitions=2)
 AT = 1_700_000_000_000
 
 
@@ -49,24 +49,41 @@ def record(*said, offset=0, partition=None):
     return Message("events", number, offset, b"k", events.encode(said), AT / 1000)
 
 
-def test_an_item_is_told_what_was_done_and_with_which_vector_the_user_came():
-    agent, _ = user_agent()
-    agent.fold_events(record(click(1, item="a"), click(2, item="b", surface="home")))
-    told = {}
-    for topic, target, ((_, value),) in agent.take():
-        assert topic == "touches"
-        said = touches.decode(value)
-        assert (said.epoch, said.partition) == (0, partition_of("u", 2))
-        for each in said.said:
-            assert partition_of(each.item, 2) == target
-            told[type(each).__name__, each.item] = each, said.vectors
-    first, second = told["Touch", "a"][0], told["Touch", "b"][0]
-    assert (first.origin, first.arrived, first.mass) == (0, -1, 0.0)
-    assert (second.origin, second.mass, second.contexts) == (1, 1.0, ("all", "surface:home"))
-    vector = np.frombuffer(told["Touch", "b"][1], "f2").reshape(-1, 16)[second.arrived]
-    assert set(np.abs(vector)) == {1.0}
-    assert told["Link", "a"][0].to == "b"
+def test_items_are_told_what_was_done_and_the_learner_what_was_chosen_after_what():
+    settings = Settings(partitions=2, shards=2)
+    agent, _ = user_agent(settings)
+    agent.fold_events(record(click(1, item="a"), click(2, item="b", surface="home"), click(3, item="b")))
+    touched, learned, number = {}, [], partition_of("u", 2)
+    for topic, target, records in agent.take():
+        for _, value in records:
+            batch = {"touches": touches, "examples": examples}[topic].decode(value)
+            assert (batch.epoch, batch.partition) == (0, number)
+            if topic == "examples":
+                assert target == number % 2
+                learned += batch.said
+            else:
+                assert {partition_of(each.item, 2) for each in batch.said} == {target}
+                touched |= {each.origin: each for each in batch.said}
+    assert [(touched[n].item, touched[n].contexts) for n in range(3)] == [
+        ("a", ("all",)),
+        ("b", ("all", "surface:home")),
+        ("b", ("all",)),
+    ]
+    assert learned == [Choice(0, "a", (), AT + 1, 1.0), Choice(1, "b", ("a",), AT + 2, 1.0)]
     assert list(agent.take()) == []
+
+
+def test_partitions_of_events_share_the_shards():
+    settings = Settings(partitions=5, shards=2)
+    agent, _ = user_agent(settings)
+    for number in range(5):
+        user = next(f"u{n}" for n in range(99) if partition_of(f"u{n}", 5) == number)
+        agent.fold_events(record(click(1, user=user), partition=number))
+    said = {target: records for topic, target, records in agent.take() if topic == "examples"}
+    assert {target: [examples.decode(value).partition for _, value in said[target]] for target in said} == {
+        0: [0, 2, 4],
+        1: [1, 3],
+    }
 
 
 def test_a_record_that_was_folded_says_nothing_again():
@@ -176,45 +193,40 @@ def test_a_profile_written_after_its_erasure_stays_in_whatever_order_the_two_top
     assert len(rows) == 1
 
 
-def test_large_things_to_say_are_cut_into_records_with_their_own_vectors():
-    settings = Settings(partitions=1, dimensions=1024)
+def test_large_things_to_say_are_cut_into_records_that_a_broker_takes():
+    settings = Settings(partitions=1)
     agent, _ = user_agent(settings)
-    said = [click(n, user=f"u{n % 20}", item=f"item-{n}") for n in range(500)]
+    long = tuple(f"{n}".rjust(250, "x") for n in range(8))
+    said = [
+        click(n, user=f"u{n % 9}", item=f"{n}".rjust(250, "x"), categories=long, surface="home")
+        for n in range(500)
+    ]
     agent.fold_events(Message("events", 0, 0, None, events.encode(said), AT / 1000))
-    ((_, _, records),) = agent.take()
-    assert len(records) > 1
-    assert all(len(value) <= MOST_BYTES for _, value in records)
-    item, rows, _ = item_agent(settings)
-    for offset, (_, value) in enumerate(records):
-        item.fold_touches(Message("touches", 0, offset, None, value))
-    partition = rows.partition(0)
-    assert sum(partition.get(f"item-{n}").chosen for n in range(500)) == 500
-    assert (
-        sum(partition.get(f"item-{n}").context is not None for n in range(500)) == 480
-    )  # all but 20 newcomers
-    origins = [said.origin for _, value in records for said in touches.decode(value).said]
-    assert origins == sorted(origins)
+    for topic, _, records in agent.take():
+        decode = {"touches": touches.decode, "examples": examples.decode}[topic]
+        assert len(records) > 1
+        assert all(len(value) <= MOST_BYTES for _, value in records)
+        assert [each.origin for _, value in records for each in decode(value).said] == list(range(500))
 
 
-def touch(origin, item="i", **more):
-    return Touch(origin, item, "click", AT + origin, 1.0, 0, "home", ("all", "category:a"), **more)
+def touch(origin, item="i"):
+    return Touch(origin, item, "click", AT + origin, 1.0, 0, "home", ("all", "category:a"))
 
 
-def told(*said, partition=0, epoch=0, vectors=b"", offset=0):
-    return Message("touches", 0, offset, None, touches.encode(epoch, partition, list(said), vectors))
+def told(*said, partition=0, epoch=0, offset=0):
+    return Message("touches", 0, offset, None, touches.encode(epoch, partition, list(said)))
 
 
 def test_what_was_said_twice_is_folded_once_and_origins_do_not_hide_each_other():
     agent, rows, lists = item_agent()
     for message in (
-        told(touch(5), Link(5, "j", "i", 1.0)),
-        told(touch(5), Link(5, "j", "i", 1.0), touch(6)),
+        told(touch(5)),
+        told(touch(5), touch(6)),
         told(touch(3), partition=1),
         told(touch(0), epoch=1),
     ):
         agent.fold_touches(message)
     assert rows.partition(0).get("i").chosen == 4
-    assert rows.partition(0).get("j").related == {"i": 1.0}
     assert set(lists.partition(0).get("all").items) == {"i"}
     assert len(lists.partition(0).get("all").marks) == 3
 
@@ -230,17 +242,9 @@ def test_a_list_counts_a_touch_that_its_item_knows_already():
     assert list(lists.partition(0).get("all").items) == ["i"]
 
 
-@pytest.mark.parametrize("vectors", [b"\0" * 31, b"\0" * 16, b""])
-def test_vectors_of_another_length_are_refused_before_anything_changed(vectors):
-    agent, rows, lists = item_agent()
-    with pytest.raises(Refused, match="REFOLD_DIMENSIONS"):
-        agent.fold_touches(told(touch(1), touch(2, arrived=0), vectors=vectors))
-    assert rows.dirty() == lists.dirty() == []
-
-
 def test_catalogue_and_touches_meet_in_a_row_whatever_comes_first():
     listing = Message("items", partition_of("i", 1), 3, b"i", items.encode(Item(title="t")))
-    alone = Settings(partitions=1, dimensions=16)
+    alone = Settings(partitions=1)
     found = set()
     for order in (1, -1):
         agent, rows, _ = item_agent(alone)
@@ -256,7 +260,7 @@ def test_no_bytes_end_a_process():
     item, _, _ = item_agent()
     good = [
         events.encode([click(1)]),
-        touches.encode(0, 0, [touch(1, arrived=0), Link(1, "i", "j", 1.0)], b"\0" * 32),
+        touches.encode(0, 0, [touch(1)]),
         msgpack.packb({"v": 1}),
     ]
     for _ in range(3_000):

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from models import items, popular, users
 from models.actions import DEFAULTS
 from models.decay import growth
@@ -18,9 +16,7 @@ from models.popular import Popular
 from models.users import User
 from streams.events import Event
 from streams.items import Item
-from streams.touches import Link, Touch
-
-DIMENSIONS = 16
+from streams.touches import Touch
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Kind:
 
 
 def _fold_user(user, origin, event):
-    users.react(user, event, origin, DEFAULTS, DIMENSIONS)
+    users.react(user, event, origin, DEFAULTS)
 
 
 def _event(draw):
@@ -71,34 +67,23 @@ def _hostile_event(n):
 
 
 def _fold_item(item, origin, said):
-    if isinstance(said, Link):
-        items.link(item, said.to, said.weight)
-    elif isinstance(said, Touch):
-        vector = np.full(DIMENSIONS, 0.5, np.float32) if said.arrived >= 0 else None
-        items.touch(item, said, vector)
+    if isinstance(said, Touch):
+        items.touch(item, said)
     else:
         items.list_item(item, said)
 
 
 def _said(draw):
-    kind = draw.random()
     at = draw.randint(1_690_000_000_000, 1_700_000_000_000)
-    if kind < 0.3:
-        return Link(0, "i", f"j{draw.randrange(100)}", draw.random() * growth(at, items.DAY * 30))
-    if kind < 0.4:
+    if draw.random() < 0.1:
         return draw.choice([None, Item(title=str(at), attributes={"price": draw.random()})])
     name, weight = draw.choice(list(DEFAULTS.items()))
-    arrived = draw.randint(-1, 0)
-    return Touch(
-        0, "i", name, at, weight, draw.randint(-1, 20), draw.choice(["", "home"]), ("all",), 1.5, arrived
-    )
+    return Touch(0, "i", name, at, weight, draw.randint(-1, 20), draw.choice(["", "home"]), ("all",))
 
 
 def _hostile_said(n):
-    if n % 2:
-        return Link(0, "i", f"{n}".rjust(128, "ü"), 2.0 ** (900 if n % 3 else -500))
     at = 946_684_800_000 if n % 3 else 4_102_444_800_000
-    return Touch(0, "i", f"t{n}".ljust(64, "x"), at, 1000.0, 9_999, f"s{n}".ljust(64, "x"), ("all",), 7.0, 0)
+    return Touch(0, "i", f"t{n}".ljust(64, "x"), at, 1000.0, 9_999, f"s{n}".ljust(64, "x"), ("all",))
 
 
 def _fold_popular(row, origin, said):

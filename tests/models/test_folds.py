@@ -8,26 +8,25 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import actions, items, popular, rings, users, vectors
+from models import actions, items, popular, rings, users
 from models.actions import DEFAULTS, weight_of
 from models.decay import DAY, LANDMARK, current, growth, keep_largest
 from models.items import CHOICES, IMPRESSIONS, VALUE, WINDOWS, ItemRow, examination, sliding
 from models.marks import advance, in_order
 from models.popular import Popular
 from models.users import User
-from streams import touches
+from streams import examples, touches
 from streams.errors import StateError
 from streams.events import Event
+from streams.examples import Choice
 from streams.rows import pack
-from streams.touches import Link, Touch
+from streams.touches import Touch
 from tests import strategies
 from tests.models.laws import (
-    DIMENSIONS,
     KINDS,
     check_is_bounded,
     check_round_trip,
@@ -93,7 +92,7 @@ def test_a_fold_gives_the_same_bytes_in_every_interpreter():
 
 
 def react(user, event, origin=0, weights=DEFAULTS):
-    return users.react(user, event, origin, weights, DIMENSIONS)
+    return users.react(user, event, origin, weights)
 
 
 def fold(said):
@@ -114,21 +113,17 @@ def click(n, item="i", **more):
 def test_no_valid_event_raises_and_what_it_says_survives_the_wire(said):
     user, rows = User(), defaultdict(ItemRow)
     for origin, event in enumerate(said):
-        touch, led_by, links = react(user, event, origin)
-        told = [each for each in (touch, *links) if each is not None]
-        found = touches.decode(
-            touches.encode(0, 0, told, vectors.to_half([] if led_by is None else [led_by]))
-        )
-        assert found.said == told
+        touch, choice = react(user, event, origin)
         if touch is not None:
-            items.touch(rows[touch.item], touch, led_by)
-        for link in links:
-            items.link(rows[link.item], link.to, link.weight)
+            assert touches.decode(touches.encode(0, 0, [touch])).said == [touch]
+            items.touch(rows[touch.item], touch)
+        if choice is not None:
+            assert examples.decode(examples.encode(0, 0, [choice])).said == [choice]
+            assert choice.item not in choice.after
+            assert len(set(choice.after)) == len(choice.after) <= users.TRAIL
     for state in (user, *rows.values()):
         assert type(state).from_row(state.row()).row() == state.row()
-    numbers = [*user.affinity.values(), *user.counts.values()]
-    numbers += [weight for row in rows.values() for weight in row.related.values()]
-    assert all(math.isfinite(number) for number in numbers)
+    assert all(math.isfinite(number) for number in [*user.affinity.values(), *user.counts.values()])
 
 
 @settings(deadline=None)
@@ -150,7 +145,7 @@ def test_an_event_id_that_is_remembered_changes_nothing_and_says_nothing(said, d
     user = fold(said)
     again = data.draw(st.sampled_from(said))
     before, folded = user.row(), user.tally[users.FOLDED]
-    assert react(user, again, 10_000) == (None, None, [])
+    assert react(user, again, 10_000) == (None, None)
     assert user.tally[users.FOLDED] == folded
     user.tally[users.DUPLICATES] -= 1  # all that is remembered of it
     assert user.row() == before
@@ -188,7 +183,7 @@ def test_an_erasure_leaves_only_marks_and_ids():
     user = fold([click(n, f"i{n}", categories=("c",)) for n in range(5)])
     user.marks = {1: 2, 3: 4}
     ids = bytes(user.ids)
-    assert react(user, Event(event_id="x", type="erase", at=AT, user_id="u")) == (None, None, [])
+    assert react(user, Event(event_id="x", type="erase", at=AT, user_id="u")) == (None, None)
     assert user == User(marks={1: 2, 3: 4}, ids=user.ids, erased_at=AT, tally=[6, 0, 0])
     assert user.ids.startswith(ids)
     react(user, click(1))
@@ -205,7 +200,7 @@ def test_history_keeps_the_newest_events_in_order():
 
 def test_impressions_leave_no_trace_in_history_but_are_counted():
     user = fold([click(1, type="impression"), click(2, item=None, type="search")])
-    assert (user.length, user.trail, user.vector, bytes(user.seen)) == (0, [], None, b"")
+    assert (user.length, user.trail, bytes(user.seen)) == (0, [], b"")
     assert user.totals == {"impression": 1, "search": 1}
 
 
@@ -224,30 +219,39 @@ def test_a_session_ends_after_half_an_hour_of_silence_and_late_events_do_not_sta
     assert (user.first_at, user.last_at) == (AT - 1_000, AT + 2 * users.SESSION_GAP + 1)
 
 
-def test_a_choice_links_the_three_choices_before_it_to_its_item():
-    user = fold([click(n, item) for n, item in enumerate("abcd")])
-    touch, led_by, links = react(user, click(10, "e"), 77)
-    assert [(link.item, link.to) for link in links] == [("d", "e"), ("c", "e"), ("b", "e")]
-    grown = growth(AT + 10, users.HALF_LIFE)
-    assert [link.weight for link in links] == pytest.approx([grown, grown * 0.85, grown * 0.85**2])
-    assert touch.origin == 77
-    assert np.array_equal(led_by, fold([click(n, item) for n, item in enumerate("abcd")]).vector)
-    assert touch.mass == pytest.approx(sum(0.85**n for n in range(4)))
+def test_a_choice_is_an_example_of_what_follows_the_choices_before_it():
+    user = fold([click(n, item) for n, item in enumerate("abcb")])
+    touch, choice = react(user, click(10, "a", type="purchase"), 77)
+    assert choice == Choice(77, "a", ("b", "c"), AT + 10, DEFAULTS["purchase"])
+    assert (touch.origin, touch.item, touch.weight) == (77, "a", DEFAULTS["purchase"])
+    assert user.trail == ["a", "b", "c"]
 
 
-def test_dislike_says_a_touch_and_nothing_more():
+def test_choosing_the_same_again_is_a_touch_but_no_example():
+    user = fold([click(1, "a"), click(2, "b")])
+    touch, choice = react(user, click(3, "b"))
+    assert (touch.item, choice) == ("b", None)
+    assert user.trail == ["b", "a"]
+
+
+def test_what_is_neither_chosen_nor_disliked_is_no_example():
     user = fold([click(1, "a")])
-    touch, led_by, links = react(user, click(2, "b", type="hide", categories=("c",)))
-    assert (touch.weight, touch.contexts, led_by, links) == (-5.0, (), None, [])
-    assert user.trail == ["a"]
+    assert react(user, click(2, "b", type="impression"))[1] is None
+    assert react(user, click(3, "b", type="wink"))[1] is None
+
+
+def test_a_dislike_is_an_example_against_and_leaves_the_trail():
+    user = fold([click(1, "a"), click(2, "b"), click(3, "c")])
+    touch, choice = react(user, click(4, "b", type="hide", categories=("c",)), 7)
+    assert (touch.weight, touch.contexts) == (-5.0, ())
+    assert choice == Choice(7, "b", ("c", "a"), AT + 4, -5.0)
+    assert user.trail == ["c", "a"]
     assert user.affinity["c"] < 0
 
 
-def test_a_vector_is_the_fading_sum_of_the_signs_of_what_was_chosen():
-    user = fold([click(n, item) for n, item in enumerate("aab")])
-    expected = vectors.signs("a", DIMENSIONS) * np.float32(0.85) + vectors.signs("b", DIMENSIONS)
-    assert np.array_equal(user.vector, expected)
-    assert user.mass == pytest.approx(1.85)
+def test_the_trail_holds_the_last_distinct_choices():
+    user = fold([click(n, f"i{n % 30}") for n in range(100)])
+    assert user.trail == [f"i{n % 30}" for n in range(99, 99 - users.TRAIL, -1)]
 
 
 def test_weights_are_given_by_configuration():
@@ -308,8 +312,8 @@ def test_a_mark_moves_forward_only_and_sources_do_not_meet():
     assert list(in_order(marks).items()) == [(3, 7), (9, 0)]
 
 
-def touch(at, kind="click", weight=1.0, position=-1, surface="", **more):
-    return Touch(0, "i", kind, at, weight, position, surface, (), **more)
+def touch(at, kind="click", weight=1.0, position=-1, surface=""):
+    return Touch(0, "i", kind, at, weight, position, surface, ())
 
 
 @settings(deadline=None)
@@ -323,7 +327,7 @@ def test_a_window_counts_as_if_the_tile_before_were_spread_evenly(said, later):
     said = sorted(said)
     for after, shown in said:
         kind, weight = ("impression", 0.0) if shown else ("purchase", 5.0)
-        items.touch(row, touch(start + after, kind, weight), None)
+        items.touch(row, touch(start + after, kind, weight))
     now = start + max((after for after, _ in said), default=0) + later
     tile, share = divmod(now, span)
     for what, of in ((IMPRESSIONS, True), (CHOICES, False)):
@@ -340,7 +344,7 @@ def test_a_window_counts_as_if_the_tile_before_were_spread_evenly(said, later):
 def test_a_window_takes_a_late_event_of_the_tile_before_and_no_older_one():
     row, start, span = ItemRow(), AT - AT % WINDOWS[0], WINDOWS[0]
     for at in (start + 2 * span, start + span, start):
-        items.touch(row, touch(at), None)
+        items.touch(row, touch(at))
     assert sliding(row.windows[0], span, start + 2 * span, CHOICES) == 2.0
     assert row.totals == {"click": 3}
     assert (row.first_at, row.last_at) == (start, start + 2 * span)
@@ -348,17 +352,17 @@ def test_a_window_takes_a_late_event_of_the_tile_before_and_no_older_one():
 
 def test_an_old_window_is_empty():
     row = ItemRow()
-    items.touch(row, touch(AT), None)
+    items.touch(row, touch(AT))
     assert sliding(row.windows[0], WINDOWS[0], AT + 2 * WINDOWS[0], CHOICES) == 0.0
 
 
 def test_ctr_is_choices_from_a_place_over_places_looked_at():
     row = ItemRow()
     for position in (0, 0, 2, -1):
-        items.touch(row, touch(AT, actions.IMPRESSION, 0.0, position), None)
-    items.touch(row, touch(AT, position=2), None)
+        items.touch(row, touch(AT, actions.IMPRESSION, 0.0, position))
+    items.touch(row, touch(AT, position=2))
     items.touch(row, touch(AT), None)  # chosen, but not from a list
-    items.touch(row, touch(AT, "hide", -5.0, 0), None)
+    items.touch(row, touch(AT, "hide", -5.0, 0))
     assert row.examined == pytest.approx(1 + 1 + 1 / math.log2(4) + examination(4))
     assert (row.answered, row.chosen) == (1, 2)
     assert examination(-1) == examination(4)
@@ -367,35 +371,17 @@ def test_ctr_is_choices_from_a_place_over_places_looked_at():
 
 def test_surfaces_are_counted_apart_as_shown_and_chosen():
     row = ItemRow()
-    items.touch(row, touch(AT, actions.IMPRESSION, 0.0, 0, "home"), None)
-    items.touch(row, touch(AT, surface="home"), None)
-    items.touch(row, touch(AT, surface="cart"), None)
-    items.touch(row, touch(AT, "hide", -5.0, 0, "email"), None)
+    items.touch(row, touch(AT, actions.IMPRESSION, 0.0, 0, "home"))
+    items.touch(row, touch(AT, surface="home"))
+    items.touch(row, touch(AT, surface="cart"))
+    items.touch(row, touch(AT, "hide", -5.0, 0, "email"))
     assert row.surfaces == {"home": [1, 1], "cart": [0, 1]}
-
-
-def test_the_vectors_users_came_with_add_up():
-    row, vector = ItemRow(), np.arange(4, dtype=np.float32)
-    items.touch(row, touch(AT, mass=1.0), vector)
-    items.touch(row, touch(AT, mass=2.0), vector)
-    items.touch(row, touch(AT, actions.IMPRESSION, 0.0), vector)
-    vector[:] = 0  # the caller's own
-    assert np.array_equal(row.context, [0, 2, 4, 6])
-    assert row.mass == 3.0
-
-
-def test_the_strongest_related_items_are_kept():
-    row = ItemRow()
-    for n in range(500):
-        items.link(row, f"j{n}", float(n))
-    assert len(row.related) <= items.RELATED * 3 // 2
-    assert {f"j{n}" for n in range(500 - items.RELATED, 500)} <= set(row.related)
 
 
 def test_a_tombstone_unlists_an_item_and_keeps_what_was_learned():
     row = ItemRow()
     items.list_item(row, strategies.Item(title="t"))
-    items.touch(row, touch(AT), None)
+    items.touch(row, touch(AT))
     items.list_item(row, None)
     assert row.catalogue is None
     assert row.chosen == 1
@@ -412,17 +398,3 @@ def test_a_list_keeps_the_most_chosen_whatever_the_order():
         popular.choose(row, f"once-{n}", 0.5)
     assert popular.KEEP <= len(row.items) <= popular.KEEP * 3 // 2
     assert all(f"i{n}" in row.items for n in range(250) if n % 50 > 25)
-
-
-def test_signs_are_of_their_key_alone():
-    assert np.array_equal(vectors.signs("a", 1024)[:512], vectors.signs("a", 512))
-    assert set(np.unique(vectors.signs("ü", 700))) == {-1.0, 1.0}
-    assert abs(vectors.signs("a", 1024) @ vectors.signs("b", 1024)) < 200
-    halves = vectors.from_half(vectors.to_half([vectors.signs("a", 16), vectors.signs("b", 16)]), 16)
-    assert np.array_equal(halves, [vectors.signs("a", 16), vectors.signs("b", 16)])
-    assert vectors.from_half(vectors.to_half([]), 16).shape == (0, 16)
-
-
-def test_links_and_touches_are_told_apart_on_the_wire():
-    said = [Link(1, "a", "b", 1.0), touch(AT)]
-    assert [type(each) for each in touches.decode(touches.encode(0, 0, said)).said] == [Link, Touch]

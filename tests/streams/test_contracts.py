@@ -19,7 +19,7 @@ from streams.profiles import Profile
 from streams.settings import Settings
 from streams.slates import Asked, Shown, Slate
 from streams.topology import topics
-from streams.touches import Link, Touch
+from streams.touches import Touch
 from tests import strategies
 from tests.strategies import NOW
 
@@ -50,9 +50,9 @@ def test_profiles_survive_the_wire(profile):
 
 
 def test_touches_survive_the_wire():
-    said = [Touch(5, "i", "click", AT, 1.0, 3, "home", ("all",), 2.5, 0), Link(5, "i", "j", 0.5)]
-    found = touches.decode(touches.encode(2, 7, said, b"\0\x3c"))
-    assert (found.epoch, found.partition, found.said, found.vectors) == (2, 7, said, b"\0\x3c")
+    said = [Touch(5, "i", "click", AT, 1.0, 3, "home", ("all",)), Touch(6, "j", "hide", AT, -5.0, -1, "", ())]
+    found = touches.decode(touches.encode(2, 7, said))
+    assert (found.epoch, found.partition, found.said) == (2, 7, said)
 
 
 def test_examples_survive_the_wire():
@@ -228,9 +228,7 @@ def _wire():
             batch(),
             items.encode(Item(title="t", attributes={"a": 1.0})),
             profiles.encode(Profile(attributes={"a": "b"})),
-            touches.encode(
-                0, 0, [Touch(1, "i", "click", AT, 1.0, 0, "s", ("all",)), Link(1, "i", "j", 1.0)], b"ab"
-            ),
+            touches.encode(0, 0, [Touch(1, "i", "click", AT, 1.0, 0, "s", ("all",))]),
             examples.encode(0, 0, [Choice(1, "i", ("j",), AT, 1.0)]),
         ]
     )
