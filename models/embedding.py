@@ -1,0 +1,160 @@
+"""The embedding: an item's place among next choices, and the softmax step that learns it from sampled negatives.
+
+A trail is the fading sum of the `into` vectors of its newest items, of length one; an item's logit is the inner
+product of that with its `out` vector, and its bias. Negatives are drawn from recent choices and from all items, and
+each is weighed by the inverse of how often it is drawn, so that the sum over them is that over all (Bengio and
+Senécal 2008, "Adaptive importance sampling"). Steps are row-wise Adagrad (Duchi, Hazan and Singer 2011).
+"""
+
+import math
+
+import numpy as np
+
+from models.compiled import compiled
+from models.learned import BIAS, HEAT_BIAS, HEAT_INTO, HEAT_OUT, RING, Arrays, Floats, Slots
+
+FADE = 0.8  # weight of an older choice
+SPAN = 10  # choices that count
+RATE = 0.1
+EPS = 1e-6
+NEGATIVES = 128
+
+
+@compiled
+def random(seed: int, n: int) -> int:
+    """Return number `n` of a sequence, 63 bits (Steele, Lea and Flood 2014, SplitMix64)."""
+    x = np.uint64(seed) * np.uint64(0x100000001B3) + np.uint64(n + 1) * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return int((x ^ (x >> np.uint64(31))) >> np.uint64(1))
+
+
+@compiled
+def dot(a: Floats, b: Floats) -> float:
+    """Return an inner product, summed in eight lanes so that it is both quick and the same everywhere."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0.0)
+    n = len(a) - len(a) % 8
+    for j in range(0, n, 8):
+        s0 += a[j] * b[j]
+        s1 += a[j + 1] * b[j + 1]
+        s2 += a[j + 2] * b[j + 2]
+        s3 += a[j + 3] * b[j + 3]
+        s4 += a[j + 4] * b[j + 4]
+        s5 += a[j + 5] * b[j + 5]
+        s6 += a[j + 6] * b[j + 6]
+        s7 += a[j + 7] * b[j + 7]
+    for j in range(n, len(a)):
+        s0 += a[j] * b[j]
+    return float(((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)))
+
+
+@compiled
+def pool(arrays: Arrays, after: Slots, v: Floats) -> float:
+    """Write the vector of a trail, newest first, into `v` and return its length before it became one."""
+    v[:] = 0.0
+    share = np.float32(1.0)
+    for k in range(min(SPAN, len(after))):
+        row = arrays.into[after[k]]
+        for j in range(len(v)):
+            v[j] += share * row[j]
+        share *= np.float32(FADE)
+    length = math.sqrt(dot(v, v)) + 1e-9
+    scale = np.float32(1.0 / length)
+    for j in range(len(v)):
+        v[j] *= scale
+    return length
+
+
+@compiled
+def descend(row: Floats, heat: float, gradient: Floats, scale: float) -> float:
+    """Move a vector against `scale` times a gradient and return its new sum of squares; a step off the map is none."""
+    size = scale * scale * dot(gradient, gradient) / len(row)
+    grown = heat + size
+    if not grown < 1e30:
+        return heat
+    step = np.float32(RATE * scale / math.sqrt(grown + EPS))
+    for j in range(len(row)):
+        row[j] -= step * gradient[j]
+    return grown
+
+
+@compiled
+def pull(arrays: Arrays, slot: int, v: Floats, scale: float) -> None:
+    """Move an item's out vector and bias against a gradient of its logit."""
+    numbers = arrays.numbers
+    numbers[slot, HEAT_OUT] = descend(arrays.out[slot], numbers[slot, HEAT_OUT], v, scale)
+    numbers[slot, HEAT_BIAS] += scale * scale
+    numbers[slot, BIAS] -= RATE * scale / math.sqrt(numbers[slot, HEAT_BIAS] + EPS)
+
+
+@compiled
+def chance(ringed: Slots, slot: int, items: int, filled: int) -> float:
+    """Return how likely one draw is to be this item."""
+    return 0.5 / items + 0.5 * float(ringed[slot]) / filled
+
+
+@compiled
+def draw(ring: Slots, items: int, filled: int, seed: int, n: int) -> int:
+    """Return an item, drawn from the recent choices or from all."""
+    x = random(seed, n)
+    if x & 1:
+        return int(ring[(x >> 1) % filled])
+    return (x >> 1) % items
+
+
+@compiled
+def step(
+    arrays: Arrays, ring: Slots, ringed: Slots, items: int, seed: int, item: int, after: Slots, touched: Slots
+) -> None:
+    """Learn that `item` came after others: one step on the softmax over it and negatives, told in `touched`."""
+    d = arrays.into.shape[1]
+    numbers, out = arrays.numbers, arrays.out
+    v, towards = np.empty(d, np.float32), np.zeros(d, np.float32)
+    length = pool(arrays, after, v)
+    filled = max(1, min(seed, RING))
+    drawn, weight = np.empty(NEGATIVES + 1, np.int64), np.empty(NEGATIVES + 1)
+    drawn[0], weight[0] = item, dot(out[item], v) + numbers[item, BIAS]
+    n, top = 1, weight[0]
+    for i in range(NEGATIVES):
+        slot = draw(ring, items, filled, seed, i)
+        touched[i] = slot
+        if slot == item:
+            continue
+        logit = dot(out[slot], v) + numbers[slot, BIAS]
+        logit -= math.log(NEGATIVES * chance(ringed, slot, items, filled))
+        drawn[n], weight[n] = slot, logit
+        top = max(top, logit)
+        n += 1
+    total = 0.0
+    for i in range(n):
+        weight[i] = math.exp(weight[i] - top)
+        total += weight[i]
+    for i in range(n):
+        scale = weight[i] / total - (1.0 if i == 0 else 0.0)
+        row = out[drawn[i]]
+        for j in range(d):
+            towards[j] += np.float32(scale) * row[j]
+        pull(arrays, drawn[i], v, scale)
+    back(arrays, after, v, towards, length)
+
+
+@compiled
+def back(arrays: Arrays, after: Slots, v: Floats, towards: Floats, length: float) -> None:
+    """Move the vectors of a trail against the gradient of its unit vector."""
+    along = np.float32(dot(towards, v))
+    for j in range(len(v)):
+        towards[j] -= along * v[j]
+    share = 1.0
+    for k in range(min(SPAN, len(after))):
+        heat = arrays.numbers[after[k], HEAT_INTO]
+        arrays.numbers[after[k], HEAT_INTO] = descend(arrays.into[after[k]], heat, towards, share / length)
+        share *= FADE
+
+
+@compiled
+def refuse(arrays: Arrays, item: int, after: Slots, amount: float) -> None:
+    """Learn that an item was disliked after others: one step of its logistic loss, `amount` up to one."""
+    v = np.empty(arrays.into.shape[1], np.float32)
+    pool(arrays, after, v)
+    logit = dot(arrays.out[item], v) + arrays.numbers[item, BIAS]
+    pull(arrays, item, v, amount / (1.0 + math.exp(-max(-30.0, min(30.0, logit)))))

@@ -1,0 +1,209 @@
+"""The stack: one score from counts, transitions, embedding and popularity, weighed by what was learned so far.
+
+A candidate's relevance is the inner product of its signals with weights for how long the trail is: those of all
+trails and those of this length. They are learned online on the softmax over the strongest neighbours and a
+weighted sample of all other items (van der Laan, Polley and Hubbard 2007, "Super learner", has the idea).
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from models import embedding
+from models.compiled import compiled
+from models.learned import BIAS, CHOSEN, FREE, MET, RECENT, RING, SPANS, Arrays, Floats, Learned, Slots
+from models.neighbours import SUMS, gather, place
+
+SIGNALS = (
+    "recent_short", "recent_middle", "recent_long", "chosen", "rested", "alike", "alike_log", "follows", "follows_log",
+    "next", "next_log", "embedding",
+)  # fmt: skip
+WIDTH = len(SIGNALS)
+START = np.array([0.05, 0.1, 0.2, 0.1, 0.0, 0.5, 0.2, 1.0, 0.4, 0.5, 0.2, 0.3], np.float32)
+LENGTHS = (0, 1, 2, 4, 8, 16)  # of trails that have weights of their own, from here on
+STRONGEST = 64
+DRAWN = 64
+RATE = 0.03
+FLOOR = 0.01  # of the largest sum: what no neighbour at all counts as
+_FADES = np.array([1.0 / span for span in SPANS])
+_LENGTHS = np.array(LENGTHS)
+
+
+def fresh() -> tuple[Floats, Floats]:
+    """Return the weights, and Adagrad's sums, before anything was learned."""
+    weights = np.zeros((len(LENGTHS) + 1, WIDTH), np.float32)
+    weights[0] = START
+    return weights.ravel(), np.zeros(weights.size, np.float32)
+
+
+@compiled
+def _describe(
+    arrays: Arrays, now: int, v: Floats, sums: Floats, tops: Floats, slot: int, i: int, row: Floats
+) -> None:
+    numbers = arrays.numbers[slot]
+    rested = now - numbers[MET]
+    for k in range(3):
+        row[k] = math.log1p(numbers[RECENT + k] * math.exp(-rested * _FADES[k]))
+    row[3] = math.log1p(numbers[CHOSEN])
+    row[4] = math.log1p(rested)
+    for k in range(SUMS):
+        share = sums[i, k] / tops[k] if i != FREE and tops[k] > 0.0 else np.float32(0.0)
+        row[5 + 2 * k] = share
+        row[6 + 2 * k] = math.log(share + FLOOR)
+    row[11] = embedding.dot(arrays.out[slot], v) + numbers[BIAS]
+
+
+@compiled
+def _tops(sums: Floats) -> Floats:
+    tops = np.zeros(SUMS, np.float32)
+    for i in range(len(sums)):
+        for k in range(SUMS):
+            tops[k] = max(tops[k], sums[i, k])
+    return tops
+
+
+@compiled
+def _signals(arrays: Arrays, now: int, after: Slots, candidates: Slots) -> Floats:
+    v = np.zeros(arrays.into.shape[1], np.float32)
+    embedding.pool(arrays, after, v)
+    table, found, sums = gather(arrays, after)
+    tops = _tops(sums)
+    rows = np.empty((len(candidates), WIDTH), np.float32)
+    for n in range(len(candidates)):
+        i = table[place(table, found, candidates[n])]
+        _describe(arrays, now, v, sums, tops, candidates[n], i, rows[n])
+    return rows
+
+
+@compiled
+def _length(after_count: int) -> int:
+    length = 0
+    for n in range(len(_LENGTHS)):
+        if after_count >= _LENGTHS[n]:
+            length = n + 1
+    return length
+
+
+@compiled
+def _relevance(flat: Floats, signals: Floats, after_count: int) -> Floats:
+    weights = flat.reshape(-1, WIDTH)
+    own = _length(after_count)
+    scores = np.empty(len(signals), np.float32)
+    for n in range(len(signals)):
+        score = np.float32(0.0)
+        for k in range(WIDTH):
+            score += (weights[0, k] + weights[own, k]) * signals[n, k]
+        scores[n] = score
+    return scores
+
+
+@compiled
+def _strongest(sums: Floats, most: int) -> tuple[Slots, Floats]:
+    tops = _tops(sums)
+    strength = np.zeros(len(sums), np.float32)
+    for i in range(len(sums)):
+        for k in range(SUMS):
+            if tops[k] > 0.0:
+                strength[i] += sums[i, k] / tops[k]
+    least = np.float32(0.0)
+    if len(strength) > most:
+        least = np.partition(strength, len(strength) - most)[len(strength) - most]
+    kept = np.empty(min(most, len(strength)), np.int32)
+    n = 0
+    for i in range(len(strength)):
+        if strength[i] >= least and strength[i] > 0.0 and n < len(kept):
+            kept[n] = i
+            n += 1
+    return kept[:n], strength
+
+
+@compiled
+def step(
+    arrays: Arrays, ring: Slots, ringed: Slots, items: int, now: int, item: int, after: Slots,
+    weights: Floats, heat: Floats,
+) -> None:  # fmt: skip
+    """Learn the weights from one choice: a step on the softmax over all items, most of them by sample."""
+    v = np.zeros(arrays.into.shape[1], np.float32)
+    embedding.pool(arrays, after, v)
+    table, found, sums = gather(arrays, after)
+    tops = _tops(sums)
+    strongest, _ = _strongest(sums, STRONGEST)
+    rows = np.empty((1 + len(strongest) + DRAWN, WIDTH), np.float32)
+    logs = np.zeros(len(rows))
+    taken = np.zeros(len(found), np.bool_)
+    taken[: len(after)] = True
+    i = table[place(table, found, item)]
+    _describe(arrays, now, v, sums, tops, item, i, rows[0])
+    if i != FREE:
+        taken[i] = True
+    n = 1
+    for i in strongest:
+        if found[i] != item:
+            _describe(arrays, now, v, sums, tops, found[i], i, rows[n])
+            taken[i] = True
+            n += 1
+    filled = max(1, min(now, RING))
+    for k in range(DRAWN):
+        slot = embedding.draw(ring, items, filled, now, -2 - k)
+        i = table[place(table, found, slot)]
+        if slot != item and (i == FREE or not taken[i]):
+            _describe(arrays, now, v, sums, tops, slot, i, rows[n])
+            logs[n] = -math.log(DRAWN * embedding.chance(ringed, slot, items, filled))
+            n += 1
+    scores = _relevance(weights, rows[:n], len(after))
+    top = -np.inf
+    for k in range(n):
+        logs[k] += scores[k]
+        top = max(top, logs[k])
+    total = 0.0
+    for k in range(n):
+        logs[k] = math.exp(logs[k] - top)
+        total += logs[k]
+    gradient = -rows[0]
+    for k in range(n):
+        for m in range(WIDTH):
+            gradient[m] += np.float32(logs[k] / total) * rows[k, m]
+    for first in (0, WIDTH * _length(len(after))):
+        for m in range(WIDTH):
+            heat[first + m] += gradient[m] * gradient[m]
+            weights[first + m] -= RATE * gradient[m] / math.sqrt(heat[first + m] + 1e-6)
+
+
+@compiled
+def _neighbours(arrays: Arrays, after: Slots, most: int) -> tuple[Slots, Floats]:
+    _, found, sums = gather(arrays, after)
+    kept, strength = _strongest(sums, most)
+    return found[kept], strength[kept]
+
+
+def signals(learned: Learned, after: Slots, candidates: Slots) -> Floats:
+    """Return the signals (n, SIGNALS) of candidates for someone whose trail is `after`, newest first."""
+    return _signals(learned.arrays, learned.common.choices, after, candidates)
+
+
+def relevance(learned: Learned, signals: Floats, after_count: int) -> Floats:
+    """Return the log-score (n,) of candidates with these signals, after a trail of that many."""
+    weights = learned.common.weights if learned.common.weights.size else fresh()[0]
+    return _relevance(weights, signals, after_count)
+
+
+def neighbours(learned: Learned, after: Slots, count: int) -> tuple[Slots, Floats]:
+    """Return slots and strengths of at most `count` items chosen near those of a trail, the strongest first."""
+    slots, strengths = _neighbours(learned.arrays, after, count)
+    order = np.lexsort((slots, -strengths))
+    return slots[order], strengths[order]
+
+
+def query(learned: Learned, after: Slots) -> Floats:
+    """Return the vector (d + 1,) of a trail; its inner product with a place is the embedding's logit."""
+    v = np.zeros(learned.dimensions + 1, np.float32)
+    embedding.pool(learned.arrays, after, v[:-1])
+    v[-1] = 1.0
+    return v
+
+
+def places(learned: Learned, slots: npt.NDArray[np.integer]) -> Floats:
+    """Return the places (n, d + 1) of items: out vector and bias."""
+    arrays = learned.arrays
+    return np.concatenate([arrays.out[slots], arrays.numbers[slots, BIAS, None].astype(np.float32)], axis=1)

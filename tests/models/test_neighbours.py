@@ -1,0 +1,76 @@
+import numpy as np
+from hypothesis import given, settings
+
+from models import neighbours
+from models.learned import CHOSEN, COUNTS, PAGE, PAGES, TOGETHER, USED, Learned
+from streams.rows import unpack
+from tests.models.examples import choices, said
+
+
+def counts_of(learned, key):
+    """Return the counts of an item's neighbours by key, as its row tells them."""
+    _, _, _, _, others, counts = unpack(1, learned.row(learned.slot_of[key]))
+    told = np.reshape(counts, (-1, COUNTS)).tolist()
+    return dict(zip((learned.keys[slot] for slot in np.frombuffer(others, np.int32)), told, strict=True))
+
+
+@settings(max_examples=25, deadline=None)
+@given(choices())
+def test_counts_are_those_of_the_examples_while_there_is_room(examples):
+    learned = said(examples)
+    expected = {}
+    for example in examples:
+        if example.weight > 0:
+            amount = min(example.weight, 1.0)
+            for k, other in enumerate(example.after):
+                there = expected.setdefault(other, {}).setdefault(example.item, [0.0] * COUNTS)
+                back = expected.setdefault(example.item, {}).setdefault(other, [0.0] * COUNTS)
+                there[0] += amount * (k == 0)
+                there[1] += amount * neighbours.NEAR**k
+                there[2] += amount
+                back[2] += amount
+    for key in learned.slot_of:
+        found = counts_of(learned, key)
+        assert found.keys() == expected.get(key, {}).keys()
+        for other, told in found.items():
+            np.testing.assert_allclose(told, expected[key][other], rtol=1e-5)
+
+
+def test_a_full_list_gives_up_the_neighbour_with_the_least_counts():
+    learned = Learned(8)
+    item, most = learned.slot("item"), PAGE * PAGES
+    others = [learned.slot(f"o{n}") for n in range(most + 1)]
+    learned.ready(pages=PAGES)
+    for n, other in enumerate(others[:most]):
+        neighbours.count(learned.arrays, item, other, TOGETHER, 1.0 if n == 7 else 2.0)
+    neighbours.count(learned.arrays, item, others[most], TOGETHER, 1.0)
+    found = counts_of(learned, "item")
+    assert len(found) == most
+    assert "o7" not in found
+    assert found[f"o{most}"] == [0.0, 0.0, 1.0]
+
+
+def test_sums_over_a_trail_are_those_of_their_definition():
+    learned = Learned(8)
+    a, b, c = (learned.slot(key) for key in "abc")
+    learned.ready(pages=8)
+    learned.arrays.numbers[:3, CHOSEN] = (4.0, 9.0, 11.0)
+    neighbours.meet(learned.arrays, c, np.array([a, b], np.int32), 1.0)
+    table, found, sums = neighbours.gather(learned.arrays, np.array([a, b], np.int32))
+    told = sums[table[neighbours.place(table, found, c)]]
+    alike = (1 / (2 + 5) + 0.8 / (3 + 5)) / 4.0
+    chain = (1 / (2 + 1) + 0.85 * 0.85 / (3 + 1)) / 16.0**0.3
+    np.testing.assert_allclose(told, [alike, chain, 1 / 3 / 16.0**0.3], rtol=1e-5)
+    assert not sums[:2].any()  # the trail itself
+
+
+def test_lists_and_so_rows_are_bounded():
+    learned = said([])
+    for n in range(2_000):
+        learned.slot(f"o{n}")
+    item = learned.slot("item")
+    learned.ready(pages=PAGES)
+    for n in range(2_000):
+        neighbours.count(learned.arrays, item, n, TOGETHER, 1.0)
+    assert learned.arrays.numbers[item, USED] == PAGE * PAGES
+    assert len(learned.row(item)) < PAGE * PAGES * 4 * (1 + COUNTS) + 1_000

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from models import stack
+from models.learned import Learned
+from streams.examples import Choice
+from tests.models.examples import cycle, restored, said
+
+NOBODY = np.zeros(0, np.int32)
+
+
+@pytest.fixture(scope="module")
+def learned():
+    return said(cycle(40, 20))
+
+
+def test_signals_have_a_column_for_each_name_and_are_finite(learned):
+    after, every = learned.slots(("i3", "i2")), np.arange(40, dtype=np.int32)
+    signals = stack.signals(learned, after, every)
+    assert signals.shape == (40, len(stack.SIGNALS))
+    assert signals.dtype == np.float32
+    assert np.isfinite(signals).all()
+
+
+def test_a_candidate_has_the_same_relevance_whatever_it_is_ranked_with(learned):
+    after, every = learned.slots(("i3", "i2")), np.arange(40, dtype=np.int32)
+    scores = stack.relevance(learned, stack.signals(learned, after, every), 2)
+    for slot in (0, 4, 39):
+        alone = stack.signals(learned, after, np.array([slot], np.int32))
+        assert stack.relevance(learned, alone, 2)[0] == scores[slot]
+
+
+def test_without_a_trail_the_popular_come_first():
+    learned = said([Choice(n, f"i{min(n % 10, 3)}", (), n, 1.0) for n in range(200)])
+    every = np.arange(4, dtype=np.int32)
+    scores = stack.relevance(learned, stack.signals(learned, NOBODY, every), 0)
+    assert scores.argmax() == learned.slot_of["i3"]
+
+
+def test_who_has_learned_nothing_answers_too():
+    learned = Learned(8)
+    assert stack.signals(learned, NOBODY, NOBODY).shape == (0, len(stack.SIGNALS))
+    assert stack.relevance(learned, stack.signals(learned, NOBODY, NOBODY), 0).shape == (0,)
+    assert [len(part) for part in stack.neighbours(learned, NOBODY, 10)] == [0, 0]
+
+
+def test_neighbours_come_best_first_without_the_trail_itself(learned):
+    after = learned.slots(("i3", "i2", "i1"))
+    slots, strengths = stack.neighbours(learned, after, 12)
+    assert len(slots) == 12
+    assert (np.diff(strengths) <= 0).all()
+    assert not set(slots.tolist()) & set(after.tolist())
+    assert slots[0] == learned.slot_of["i4"]
+
+
+def test_query_and_places_say_the_logit_of_the_embedding(learned):
+    after, every = learned.slots(("i3", "i2")), np.arange(40, dtype=np.int32)
+    logit = stack.signals(learned, after, every)[:, stack.SIGNALS.index("embedding")]
+    np.testing.assert_allclose(stack.places(learned, every) @ stack.query(learned, after), logit, atol=1e-5)
+
+
+def test_a_replica_ranks_as_its_learner(learned):
+    copy = restored(learned)
+    after, every = learned.slots(("i3", "i2")), np.arange(40, dtype=np.int32)
+    assert np.array_equal(stack.signals(learned, after, every), stack.signals(copy, after, every))
