@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
-
 from streams import archives
-from streams.errors import StateError, Unavailable
+from streams.client import Client
+from streams.errors import StateError
 from streams.log import Record
 from streams.producer import producer
 from streams.settings import Settings
@@ -45,25 +43,14 @@ class Appender:
     """Writes to topics named as the broker knows them; a context manager over one connection, for one thread."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._runner = asyncio.Runner()
-        self._producer: Any = None
+        self._client = Client(settings, lambda: producer(settings, MAX_BATCH, ACK_SECONDS))
 
     def __enter__(self) -> Self:
-        self._runner.__enter__()
-        try:
-            self._run(self._start())
-        except BaseException:
-            self._runner.close()
-            raise
+        self._client.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            if self._producer is not None:
-                self._run(self._producer.stop())
-        finally:
-            self._runner.close()
+        self._client.__exit__()
 
     def append(
         self,
@@ -89,18 +76,18 @@ class Appender:
         self, topic: str, partition: int, chunk: Sequence[Record], progress: Callable[[int], None]
     ) -> int:
         if chunk:
-            self._run(self._send(topic, partition, chunk))
+            self._client.run(self._send(topic, partition, chunk))
             progress(len(chunk))
         return len(chunk)
 
     async def _send(self, topic: str, partition: int, records: Sequence[Record]) -> None:
         waiting, place = [], 0
         while place < len(records):
-            first, batch = place, self._producer.create_batch()
+            first, batch = place, self._client.made.create_batch()
             while place < len(records) and _add(batch, records[place]):
                 place += 1
             batch.close()
-            sent = await self._producer.send_batch(batch, topic, partition=partition)
+            sent = await self._client.made.send_batch(batch, topic, partition=partition)
             waiting.append((records[first].offset, sent))
         async with asyncio.timeout(ACK_SECONDS):
             for expected, sent in waiting:
@@ -109,22 +96,6 @@ class Appender:
                         f"{topic}[{partition}] gave a record the offset {found} that belongs at {expected}: somebody "
                         "else writes there; stop every client and worker, make the topic anew, and try again"
                     )
-
-    async def _start(self) -> None:
-        made: AIOKafkaProducer = producer(self._settings, MAX_BATCH, ACK_SECONDS)
-        self._producer = made
-        await made.start()
-
-    def _run(self, asked: Any) -> Any:
-        async def wait() -> Any:
-            return await asked
-
-        try:
-            return self._runner.run(wait())
-        except (KafkaError, TimeoutError) as error:
-            raise Unavailable(
-                f"Kafka at {self._settings.kafka!r} does not take what is written: {error!r}"
-            ) from error
 
 
 def _add(batch: Any, record: Record) -> bool:

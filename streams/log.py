@@ -4,16 +4,15 @@ An archive (`streams/archives.py`) holds the beginning of a topic under another 
 follows it is still in the topic itself.
 """
 
-import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from streams import archives
+from streams.client import Client
 from streams.errors import StateError, TopologyError, Unavailable
 from streams.settings import Settings
 from streams.topology import TOPICS
@@ -46,28 +45,18 @@ class Log:
 
     def __init__(self, settings: Settings, through: Mapping[str, archives.Archive] | None = None) -> None:
         self._settings = settings
-        self._runner = asyncio.Runner()
-        self._consumer: Any = None
+        self._client = Client(settings, self._make)
         self._through = through
         self._archives: Mapping[str, archives.Archive] = {}
         self._numbers: dict[str, list[int]] = {}
 
     def __enter__(self) -> Self:
         self._archives = archives.load(self._settings) if self._through is None else self._through
-        self._runner.__enter__()
-        try:
-            self._run(self._start())
-        except BaseException:
-            self._runner.close()
-            raise
+        self._client.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            if self._consumer is not None:
-                self._run(self._consumer.stop())
-        finally:
-            self._runner.close()
+        self._client.__exit__()
 
     def spans(self, topic: str) -> dict[int, tuple[int, int]]:
         """Return the first offset and the end of each partition, archives included."""
@@ -145,13 +134,15 @@ class Log:
         if start >= end:
             return
         place = TopicPartition(name, partition)
-        self._run(self._go_to(place, start))
+        self._client.run(self._go_to(place, start))
         expected, heard = start, time.monotonic()
         while expected < end:
-            polled = self._run(self._consumer.getmany(place, timeout_ms=1_000, max_records=BATCH)).get(place)
+            polled = self._client.run(
+                self._client.made.getmany(place, timeout_ms=1_000, max_records=BATCH)
+            ).get(place)
             if not polled:
                 # compaction may have emptied the last offsets; the position passes them
-                if not strict and self._run(self._consumer.position(place)) >= end:
+                if not strict and self._client.run(self._client.made.position(place)) >= end:
                     return
                 if time.monotonic() - heard > SILENT_SECONDS:
                     raise Unavailable(f"{name}[{partition}] was not read to its end: the broker fell silent")
@@ -178,33 +169,33 @@ class Log:
                 yield batch
 
     def _positions_at(self, name: str, at: int) -> dict[int, int | None]:
-        places = {TopicPartition(name, n): at + 1 for n in self._run(self._partitions(name))}
-        found = self._run(self._consumer.offsets_for_times(places))
+        places = {TopicPartition(name, n): at + 1 for n in self._client.run(self._partitions(name))}
+        found = self._client.run(self._client.made.offsets_for_times(places))
         return {tp.partition: None if o is None else o.offset for tp, o in found.items()}
 
     def _spans(self, name: str) -> dict[int, tuple[int, int]]:
-        numbers = self._run(self._partitions(name))
+        numbers = self._client.run(self._partitions(name))
         if not numbers:
             raise TopologyError(f"topic {name!r} is missing: run `refold topics create`")
         places = [TopicPartition(name, n) for n in numbers]
-        begins = self._run(self._consumer.beginning_offsets(places))
-        ends = self._run(self._consumer.end_offsets(places))
+        begins = self._client.run(self._client.made.beginning_offsets(places))
+        ends = self._client.run(self._client.made.end_offsets(places))
         return {tp.partition: (begins[tp], ends[tp]) for tp in places}
 
     async def _partitions(self, name: str) -> Iterable[int]:
         if name not in self._numbers:  # which asks for the metadata of every topic there is
-            if name not in await self._consumer.topics():
+            if name not in await self._client.made.topics():
                 return []
-            await self._consumer.beginning_offsets([TopicPartition(name, 0)])  # learns the others
-            self._numbers[name] = sorted(self._consumer.partitions_for_topic(name) or ())
+            await self._client.made.beginning_offsets([TopicPartition(name, 0)])  # learns the others
+            self._numbers[name] = sorted(self._client.made.partitions_for_topic(name) or ())
         return self._numbers[name]
 
     async def _go_to(self, place: Any, offset: int) -> None:
-        self._consumer.assign([place])
-        self._consumer.seek(place, offset)
+        self._client.made.assign([place])
+        self._client.made.seek(place, offset)
 
-    async def _start(self) -> None:
-        self._consumer = AIOKafkaConsumer(
+    def _make(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
             **self._settings.client(),
             group_id=None,
             enable_auto_commit=False,
@@ -213,15 +204,3 @@ class Log:
             max_partition_fetch_bytes=FETCH_BYTES,
             fetch_max_wait_ms=10,  # questions wait behind a fetch that waits for what is not there
         )
-        await self._consumer.start()
-
-    def _run(self, asked: Any) -> Any:
-        async def wait() -> Any:
-            return await asked
-
-        try:
-            return self._runner.run(wait())
-        except KafkaError as error:
-            raise Unavailable(
-                f"Kafka at {self._settings.kafka!r} does not answer as it should: {error}"
-            ) from error

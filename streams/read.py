@@ -7,9 +7,11 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from streams.errors import TopologyError, Unavailable
+from streams.reach import require
 from streams.settings import Settings
 
 QUIET_MS = 1_500  # without a record for so long a topic has ended, for a broker whose end offsets lag
+BOOTSTRAP_MS = 10_000  # for a broker that listens to tell of its cluster
 PATIENCE = 20  # such silences before the end
 
 
@@ -18,11 +20,13 @@ def records(settings: Settings, topic: str, quiet_ms: int = QUIET_MS) -> Iterato
 
     Raises TopologyError when the topic does not exist, Unavailable when the broker falls silent before its end.
     """
+    require(settings)
     name = settings.topic(topic)
     consumer = KafkaConsumer(
         **settings.client(),
         enable_auto_commit=False,
         consumer_timeout_ms=quiet_ms,
+        bootstrap_timeout_ms=BOOTSTRAP_MS,
         fetch_max_bytes=16 << 20,
         max_partition_fetch_bytes=4 << 20,
     )

@@ -5,7 +5,6 @@ folded again, so topics are made here, and a difference stops the start instead 
 """
 
 import contextlib
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from kafka.admin import ConfigResource
 from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from streams.errors import TopologyError, Unavailable
+from streams.reach import listens, require
 from streams.settings import Settings
 from streams.topology import Topic, topics
 
@@ -97,15 +97,9 @@ def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
         raise Unavailable(f"Kafka at {settings.kafka!r} does not answer as it should: {error}") from error
 
 
-def require(settings: Settings) -> None:
-    """Raise Unavailable at once when nobody listens there; clients would try for half a minute."""
-    if not any(_listens(server) for server in settings.kafka.split(",")):
-        raise Unavailable(f"no Kafka listens at {settings.kafka!r}: start one, or correct REFOLD_KAFKA")
-
-
 def answers(bootstrap: str) -> bool:
     """Tell whether a broker without encryption tells its cluster's metadata by now."""
-    if not _listens(
+    if not listens(
         bootstrap
     ):  # asked first: a client that failed to connect leaves a thread and sockets open
         return False
@@ -114,15 +108,6 @@ def answers(bootstrap: str) -> bool:
             return bool(client.describe_cluster()["brokers"])
     except KafkaError:
         return False
-
-
-def _listens(server: str) -> bool:
-    host, _, port = server.strip().rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _config(topic: Topic, settings: Settings) -> dict[str, str]:

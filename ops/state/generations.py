@@ -11,7 +11,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import GroupIdNotFoundError, UnknownTopicOrPartitionError, for_code
 
 from ops.broker.lag import committed, end_offsets
-from ops.broker.topics import admin, require
+from ops.broker.topics import admin
 from ops.state.fold import fingerprints, sources
 from streams import generations
 from streams.errors import StateError, TopologyError, Unavailable
@@ -27,15 +27,9 @@ LOOK = 0.2
 Tell = Callable[[str], None]
 
 
-def recorded_in(settings: Settings) -> Generations:
-    """Return what is recorded; raises as `streams.generations.load` does, at once where no broker listens."""
-    require(settings)
-    return generations.load(settings)
-
-
 def begin(settings: Settings, weights: Mapping[str, float]) -> Generations:
     """Return the recorded generations; on the very first start record number 0, folded by this code, as live."""
-    recorded = recorded_in(settings)
+    recorded = generations.load(settings)
     if not recorded.all:
         recorded = recorded.put(
             Generation(number=0, stage="live", folds=fingerprints(settings, weights), made_at=_now())
@@ -47,7 +41,7 @@ def begin(settings: Settings, weights: Mapping[str, float]) -> Generations:
 def every(settings: Settings) -> list[Settings]:
     """Return the settings of each generation workers keep up; ours alone where none is recorded yet."""
     try:
-        recorded = recorded_in(settings)
+        recorded = generations.load(settings)
     except TopologyError:  # no topic `control`: nothing was ever started here
         return [settings]
     return [one.of(settings) for one in recorded.running] or [settings]
@@ -71,7 +65,7 @@ def differences(generation: Generation, folds: Mapping[str, str]) -> str:
 
 def listed(settings: Settings) -> list[dict[str, Any]]:
     """Return every recorded generation with what makes it another one than the others, and its lag."""
-    recorded = recorded_in(settings)
+    recorded = generations.load(settings)
     with admin(settings) as client:
         return [
             {
@@ -100,7 +94,7 @@ def switch(settings: Settings, number: int, tell: Tell) -> None:
 
     One record does it: processes see the old live one or the new.
     """
-    recorded = recorded_in(settings)
+    recorded = generations.load(settings)
     chosen = recorded.find(number)
     if chosen.stage == "building":
         raise StateError(
@@ -111,7 +105,7 @@ def switch(settings: Settings, number: int, tell: Tell) -> None:
     if recorded.live is not None:
         _await_level(settings, recorded.live, chosen, tell)
     made = msgspec.structs.replace(chosen, stage="live")
-    generations.save(settings, recorded_in(settings).put(made))
+    generations.save(settings, generations.load(settings).put(made))
 
 
 def drop(settings: Settings, number: int, tell: Tell) -> Generations:
@@ -120,7 +114,7 @@ def drop(settings: Settings, number: int, tell: Tell) -> Generations:
     Returns those that are left. Raises StateError for the live one, Unavailable when workers go on folding it; then
     it can be dropped again.
     """
-    recorded = recorded_in(settings)
+    recorded = generations.load(settings)
     gone, left = recorded.find(number), recorded.drop(number)
     generations.save(settings, recorded.put(msgspec.structs.replace(gone, stage="building")))
     of = gone.of(settings)
@@ -134,7 +128,7 @@ def drop(settings: Settings, number: int, tell: Tell) -> Generations:
         *(path for stage in STAGES for path in settings.data.glob(f"*/{of.group(stage)}")),
     ):
         shutil.rmtree(path, ignore_errors=True)
-    left = recorded_in(settings).drop(number)
+    left = generations.load(settings).drop(number)
     generations.save(settings, left)
     return left
 

@@ -20,7 +20,7 @@ from ops.processes import Process, Processes
 from ops.progress import Begin, silent
 from ops.state import generations as known
 from ops.state.fold import fingerprints, sources
-from ops.state.generations import Tell, recorded_in, scratch
+from ops.state.generations import Tell, scratch
 from ops.state.rebuilder import Done, Passed
 from streams import generations
 from streams.errors import StateError
@@ -47,7 +47,7 @@ def rebuild(
     the log does where it has a gap.
     """
     began = time.perf_counter()
-    recorded = recorded_in(settings)
+    recorded = generations.load(settings)
     live = recorded.live
     if live is None:
         raise StateError("no generation of the state is live yet: start a worker, it folds the first one")
@@ -58,7 +58,7 @@ def rebuild(
     of = made.of(settings)
     done = _fold(settings, live, made, processes or os.cpu_count() or 1, begin)
     _commit(of, done)
-    standing = recorded_in(settings)
+    standing = generations.load(settings)
     standing.find(made.number)  # or somebody dropped it meanwhile
     generations.save(settings, standing.put(msgspec.structs.replace(made, stage="standby")))
     shutil.rmtree(scratch(of))

@@ -9,7 +9,7 @@ from ops.broker import embedded
 from ops.broker.topics import admin, create
 from ops.processes import free_port
 from ops.state import generations as known
-from ops.state.generations import begin, differences, drop, every, listed, recorded_in, switch
+from ops.state.generations import begin, differences, drop, every, listed, switch
 from streams import generations
 from streams.errors import StateError, Unavailable
 from streams.generations import Generation
@@ -45,7 +45,7 @@ def test_the_first_worker_records_the_first_generation_and_no_later_one_does(set
     first = begin(settings, WEIGHTS)
     assert [(one.number, one.stage, one.touches) for one in first.all] == [(0, "live", 0)]
     assert first.live.folds == known.fingerprints(settings, WEIGHTS)
-    assert begin(settings, {"click": 9.0}) == first == recorded_in(settings)
+    assert begin(settings, {"click": 9.0}) == first == generations.load(settings)
 
 
 def test_topics_are_meant_for_every_generation_that_is_kept_up(settings):
@@ -61,7 +61,7 @@ def test_topics_are_meant_for_every_generation_that_is_kept_up(settings):
 
 def test_no_broker_is_said_at_once():
     nowhere = Settings(kafka=f"127.0.0.1:{free_port()}")
-    for act in (recorded_in, every, listed):
+    for act in (generations.load, every, listed):
         with pytest.raises(Unavailable, match="no Kafka listens"):
             act(nowhere)
 
@@ -86,7 +86,7 @@ def test_switch_there_and_back_and_drop(settings):
     create(settings)
     folds = begin(settings, WEIGHTS).live.folds
     made = Generation(number=1, stage="standby", folds=folds, touches=1)
-    generations.save(settings, recorded_in(settings).put(made))
+    generations.save(settings, generations.load(settings).put(made))
     create(made.of(settings))
     held = settings.data / "worker-0" / made.of(settings).group("users")
     kept = settings.data / "worker-0" / settings.group("users")
@@ -106,7 +106,7 @@ def test_switch_there_and_back_and_drop(settings):
     left = drop(settings, 1, silent)
 
     assert [one.number for one in left.all] == [0]
-    assert left == recorded_in(settings)
+    assert left == generations.load(settings)
     assert left.next == 2  # a number is never used twice
     assert not held.exists()
     assert kept.exists()
@@ -123,7 +123,7 @@ def test_touches_stay_while_another_generation_folds_them(settings):
     first = Generation(number=1, stage="live", folds=folds, touches=1)
     second = Generation(number=2, stage="standby", folds=folds, touches=1)
     for one in (first, second):
-        generations.save(settings, recorded_in(settings).put(one))
+        generations.save(settings, generations.load(settings).put(one))
         create(one.of(settings))
     switch(settings, 2, silent)
 
@@ -140,7 +140,7 @@ def test_what_was_never_finished_is_not_served(settings):
     create(settings)
     begin(settings, WEIGHTS)
     left = Generation(number=1, stage="building", folds={}, touches=0)
-    generations.save(settings, recorded_in(settings).put(left))
+    generations.save(settings, generations.load(settings).put(left))
     with pytest.raises(StateError, match="generation 1 was never finished: `refold generations drop 1`"):
         switch(settings, 1, silent)
-    assert recorded_in(settings).live.number == 0
+    assert generations.load(settings).live.number == 0
