@@ -1,5 +1,6 @@
 """The workload: a seeded log with duplicates, disorder, late events and poison, whose truth is known beforehand."""
 
+import asyncio
 import random
 import threading
 import time
@@ -14,9 +15,9 @@ from streams import events, items, profiles
 from streams.events import Event
 from streams.items import Item
 from streams.partition import partition_of
+from streams.producer import producer
 from streams.profiles import Profile
 from streams.settings import Settings
-from streams.write import producer
 
 USERS, ITEMS, CATEGORIES = 2_000, 1_500, 30
 START = 1_700_000_000_000  # event time of the first event, ms; a seed gives the same bytes every day
@@ -29,6 +30,7 @@ BATCH = 64
 COUNTRIES = ("de", "fr", "pt", "pl")
 TYPES = {"impression": 4, "view": 3, "click": 2, "add_to_cart": 1, "purchase": 1, "hide": 0.1, "rating": 0.5}
 BIG = 900_000  # bytes
+ACK_SECONDS = 300  # a broker may be away for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,7 @@ class Writer(threading.Thread):
     def run(self) -> None:
         """Write everything; what goes wrong is kept for `finish`."""
         try:
-            self._write()
+            asyncio.run(self._write())
         except Exception as error:  # noqa: BLE001 - raised again in `finish`
             self._failed = error
 
@@ -217,16 +219,17 @@ class Writer(threading.Thread):
             raise self._failed
         return self.account
 
-    def _write(self) -> None:
+    async def _write(self) -> None:
+        """Write with aiokafka: kafka-python's producer forgot a batch for ever when the broker was killed often."""
         everything: list[Any] = []
         poison: list[tuple[int, Any]] = []
         paused, began = 0.0, time.monotonic()
-        with producer(self._settings) as to:
+        async with producer(self._settings, BIG + 1_000, ACK_SECONDS) as to:
             for record in self._source.records(self._count):
                 while self.hold.is_set():
-                    time.sleep(0.1)
+                    await asyncio.sleep(0.1)
                     paused += 0.1
-                sent = to.send(
+                sent = await to.send(
                     self._settings.topic(record.topic),
                     key=record.key,
                     value=record.value,
@@ -239,10 +242,9 @@ class Writer(threading.Thread):
                 self.account.duplicates += record.duplicates
                 ahead = self.account.events / self._rate - (time.monotonic() - began - paused)
                 if ahead > 0.02:
-                    time.sleep(ahead)
-            to.flush()
-        for sent in everything:
-            sent.get(timeout=0)  # raises where the broker did not take it
+                    await asyncio.sleep(ahead)
+            for sent in everything:
+                await sent  # raises where the broker did not take it
         for meant, sent in poison:
-            at = sent.get(timeout=0)
+            at = sent.result()
             self.account.refused[at.topic, at.partition, at.offset] = meant
