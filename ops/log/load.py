@@ -9,6 +9,7 @@ import polars as pl
 from rich.console import Console
 from rich.progress import track
 
+from ops.frames import cause, check, kind_of, millis, scan
 from streams.errors import Refused
 from streams.events import Event, decode, encode
 from streams.settings import Settings
@@ -56,35 +57,26 @@ def frame(
 ) -> pl.DataFrame:
     """Return the file's events as columns row, user, item, at (ms), type, value, category, in time order.
 
-    `kind` names a column, or else is the type of every event. Raises Refused, naming what the file lacks.
+    `kind` names a column of text, or else is the type of every event. Raises Refused, naming what the file lacks.
     """
-    try:
-        if file.suffix == ".csv":
-            table = pl.read_csv(file)
-        elif file.suffix == ".parquet":
-            table = pl.read_parquet(file)
-        else:
-            raise Refused(f"{file.name}: only .csv and .parquet files can be loaded")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise Refused(f"{file.name} cannot be read: {_line(error)}") from None
-    for name in filter(None, (user, item, at, value, category)):
-        if name not in table.columns:
-            raise Refused(f"{file.name} has no column {name!r}; it has {', '.join(table.columns)}")
+    table = scan(file)
+    schema = table.collect_schema()
+    check(file, schema, filter(None, (user, item, at, value, category)))
     try:
         chosen = table.with_row_index(ROW).select(
             pl.col(ROW).alias("row"),
             pl.col(user).cast(pl.String).alias("user"),
             pl.col(item).cast(pl.String).alias("item"),
-            _millis(table.schema[at], at).alias("at"),
-            (pl.col(kind).cast(pl.String) if kind in table.columns else pl.lit(kind)).alias("type"),
+            millis(table, at)[0].alias("at"),
+            kind_of(schema, kind).alias("type"),
             (pl.col(value).cast(pl.Float64) if value else pl.lit(None, dtype=pl.Float64)).alias("value"),
             (pl.col(category).cast(pl.String) if category else pl.lit(None, dtype=pl.String)).alias(
                 "category"
             ),
         )
-        chosen = chosen.drop_nulls(["user", "item", "at"]).sort("at", maintain_order=True)
+        chosen = chosen.drop_nulls(["user", "item", "at"]).sort("at", maintain_order=True).collect()
     except pl.exceptions.PolarsError as error:
-        raise Refused(f"{file.name} has a value that cannot be read: {_line(error)}") from None
+        raise Refused(f"{file.name} has a value that cannot be read: {cause(error)}") from None
     if shift and len(chosen):
         chosen = chosen.with_columns(pl.col("at") + (int(time.time() * 1000) - chosen["at"][-1]))
     return chosen
@@ -102,21 +94,3 @@ def rows(table: pl.DataFrame, stem: str) -> Iterator[Event]:
             value=value,
             categories=(category,) if category else (),
         )
-
-
-def _millis(kind: Any, name: str) -> pl.Expr:
-    column = pl.col(name)
-    if isinstance(kind, pl.Datetime):
-        return column.dt.epoch("ms")
-    if kind == pl.Date:
-        return column.cast(pl.Datetime("ms")).dt.epoch("ms")
-    if kind == pl.String:
-        return column.str.to_datetime(time_unit="ms", time_zone="UTC").dt.epoch("ms")
-    if kind.is_numeric():
-        number = column.cast(pl.Float64)  # below 1e11 it can only be seconds
-        return pl.when(number < 1e11).then(number * 1000).otherwise(number).cast(pl.Int64)
-    raise Refused(f"column {name!r} of type {kind} is no time: give a datetime, or seconds or ms since 1970")
-
-
-def _line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -81,6 +81,11 @@ def test_a_type_that_is_no_column_is_that_of_every_event(write):
     }
 
 
+def test_a_column_of_numbers_holds_no_types(write):
+    found = frame(write(table([MS, MS], rating=[4, 5])), **COLUMNS, kind="rating", value="rating")
+    assert [(e.type, e.value) for e in rows(found, "s")] == [("rating", 4.0), ("rating", 5.0)]
+
+
 def test_rows_without_user_item_or_time_are_left_out(write):
     assert len(frame(write(table([MS, None])), **COLUMNS)) == 1
 
