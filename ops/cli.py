@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops import learning, logs, states
+from ops import evaluations, learning, logs, states
 from ops.benches import bench
 from ops.say import Json, say
 from streams.errors import RefoldError
@@ -38,6 +38,7 @@ for name, group in (
 states.register(app)
 logs.register(app)
 learning.register(app)
+evaluations.register(app)
 
 console = Console(stderr=True)
 
@@ -54,23 +55,24 @@ def show_settings() -> None:
 
 
 class Stage(StrEnum):
-    """What a worker process does; `both` starts a process for each."""
+    """What a worker folds; `all` starts a process for each."""
 
     USERS = "users"
     ITEMS = "items"
-    BOTH = "both"
+    LEARNER = "learner"
+    ALL = "all"
 
 
 @app.command()
 def worker(
-    stage: Annotated[Stage, typer.Option(help="fold users, items, or both in a process each")] = Stage.BOTH,
+    stage: Annotated[Stage, typer.Option(help="fold only this; `all` in a process each")] = Stage.ALL,
     loglevel: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR")] = "INFO",
 ) -> None:
     """Run a worker: the agents that fold the log into tables."""
     from ops.run.supervise import worker as run
     from streams.topology import STAGES
 
-    chosen = [name for name in STAGES if stage in (Stage.BOTH, name)]
+    chosen = [name for name in STAGES if stage in (Stage.ALL, name)]
     raise typer.Exit(run(Settings.from_env(), chosen, loglevel))
 
 

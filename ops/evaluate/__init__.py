@@ -1,0 +1,1 @@
+"""How good the lists are, on any file of events: `refold evaluate`."""
