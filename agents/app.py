@@ -4,7 +4,7 @@
 Kafka and are scaled apart. Nothing happens at import; `create_app` makes everything.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import faust
@@ -176,6 +176,10 @@ class _Lazy:
 
     def offset(self, partition: int) -> int:
         found: int = self._table.data.offset(partition)
+        return found
+
+    def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        found: Iterator[tuple[bytes, bytes]] = self._table.data.scan(partition)
         return found
 
 

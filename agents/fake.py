@@ -4,11 +4,12 @@ Everything that outlives a process calls `step` with the name of each effect, be
 is a crash at that very point.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agents.flush import Headers, Record
 from streams import log
+from streams.changelog import NOTE
 
 Step = Callable[[str], None]
 
@@ -101,6 +102,10 @@ class Rows:
     def offset(self, partition: int) -> int:
         """Return the changelog offset the rows came up to, -1 for none."""
         return self.offsets.get(partition, -1)
+
+    def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every row with its key."""
+        return ((key, row) for key, row in self.rows.get(partition, {}).items() if key != NOTE)
 
     def put_rows(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int) -> None:
         """Write rows (None deletes) and the changelog offset of the last, all or nothing."""

@@ -20,9 +20,11 @@ from faust.tables.manager import TableManager
 from mode import Service
 
 from agents.crash import die, why
+from agents.restoring import Restoring
 from agents.store import OPTIONS, Store
 from streams.changelog import NOTE
 from streams.settings import Settings
+from streams.topology import UNITS
 
 logger = logging.getLogger(__name__)
 
@@ -116,8 +118,9 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
             await asyncio.wait([self._following])
             self._following = None
         stores = self._stores(tps)
-        ends = await self._seek(stores)
-        left = {place: end - 1 - stores[place].offset(place.partition) for place, end in ends.items()}
+        restoring = _restoring(stores)
+        ends = await self._seek(stores, restoring)
+        left = {place: end - 1 - restoring[place].offset for place, end in ends.items()}
         began = said = time.monotonic()
         before = self.restored
         for place in (place for place, count in left.items() if count > 0):
@@ -125,7 +128,7 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
             self._buffering.add(place)
         while any(count > 0 for count in left.values()):
             for place, records in (await self._poll(turn)).items():
-                stores[place].restore(place.partition, records)
+                restoring[place].take(records)
                 self.restored += len(records)
             if self._turn != turn:
                 return
@@ -135,7 +138,7 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
                 said = time.monotonic()
                 logger.info("restored %d records, %d to go", self.restored - before, sum(left.values()))
         for place, end in ends.items():
-            stores[place].reach(place.partition, end - 1)
+            restoring[place].reach(end - 1)
             if place in self._buffering:
                 stores[place].buffer(place.partition, OPTIONS["write_buffer_size"])
         self._buffering.clear()
@@ -144,17 +147,19 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
     async def _follow(self, turn: int, tps: Iterable[Any]) -> None:
         """Keep standby partitions up with their changelogs, flush by flush, until the turn ends."""
         stores = self._stores(tps)
+        restoring = _restoring(stores)
         begun: dict[Any, list[Any]] = {
             place: [] for place in stores
         }  # records of a flush whose note is to come
         level = False
         try:
-            ends = await self._seek(stores)
+            ends = await self._seek(stores, restoring)
             while self._turn == turn:
                 for place, records in (await self._poll(turn)).items():
                     begun[place] += records
-                    if count := whole(begun[place]):
-                        stores[place].restore(place.partition, begun[place][:count])
+                    # a reading in units holds back by itself what is not whole
+                    if count := len(begun[place]) if restoring[place].units else whole(begun[place]):
+                        restoring[place].take(begun[place][:count])
                         del begun[place][:count]
                 if not level and all([await self._reader.position(place) >= ends[place] for place in ends]):  # type: ignore[union-attr]
                     level = True
@@ -162,7 +167,7 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - a standby that falls behind unseen is none
             die(f"following changelogs as a standby failed: {why(error)}")
 
-    async def _seek(self, stores: Mapping[Any, Store]) -> Mapping[Any, int]:
+    async def _seek(self, stores: Mapping[Any, Store], going: Mapping[Any, Restoring]) -> Mapping[Any, int]:
         """Go where the rows stand that there are; return the ends of the changelogs."""
         if not stores:
             return {}
@@ -181,13 +186,13 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
         ends: Mapping[Any, int] = await self._reader.end_offsets(list(stores))
         self._reader.assign(list(stores))
         for place, store in stores.items():
-            start = store.offset(place.partition) + 1
-            if start > ends[place]:
+            reached = store.offset(place.partition)
+            if reached >= ends[place]:
                 die(
-                    f"the rows of {place.topic}[{place.partition}] reach offset {start - 1}, the changelog ends at "
+                    f"the rows of {place.topic}[{place.partition}] reach offset {reached}, the changelog ends at "
                     f"{ends[place]}: it was made anew or lost records, and the tables must be folded again"
                 )
-            self._reader.seek(place, max(start, begins[place]))
+            self._reader.seek(place, max(going[place].offset + 1, begins[place]))
         return ends
 
     async def _poll(self, turn: int) -> Mapping[Any, list[Any]]:
@@ -198,6 +203,13 @@ class Recovery(recovery.Recovery):  # type: ignore[misc]
 
     def _stores(self, tps: Iterable[Any]) -> dict[Any, Store]:
         return {TopicPartition(tp.topic, tp.partition): self.tp_to_table[tp].data for tp in tps}
+
+
+def _restoring(stores: Mapping[Any, Store]) -> dict[Any, Restoring]:
+    return {
+        place: Restoring(store, place.partition, units=store.table.name in UNITS)
+        for place, store in stores.items()
+    }
 
 
 def whole(records: Sequence[Any]) -> int:

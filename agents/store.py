@@ -1,6 +1,6 @@
 """The RocksDB store behind every Faust table, bounded, and written only in whole batches with their offset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from faust.stores import STORES
@@ -51,10 +51,11 @@ class Store(FaustStore):  # type: ignore[misc]
         """Let so many bytes of rows gather in memory before they become a file."""
         self._db_for_partition(partition).set_options({"write_buffer_size": str(size)})
 
-    def reach(self, partition: int, offset: int) -> None:
-        """Take note that the changelog holds nothing more up to an offset; compaction may have emptied its end."""
-        if self.offset(partition) < offset:
-            self.put_rows(partition, {}, offset)
+    def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every row with its key."""
+        for key, row in self._db_for_partition(partition).items():
+            if key not in (NOTE, OFFSET):
+                yield key, row
 
 
 STORES.aliases[SCHEME] = "agents.store:Store"

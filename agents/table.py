@@ -6,20 +6,33 @@ changelog's offset. RocksDB is therefore never ahead of the changelog, and a rep
 mark is simply not folded again (docs/adr/0003).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from streams import changelog
 from streams.changelog import NOBODY, NOTE, Note
 from streams.errors import StateError
+from streams.topology import UNITS
 
 
 class Row(Protocol):
     """A state that knows the bytes of its row."""
 
-    def row(self) -> bytes:
-        """Return the bytes of the row."""
+    def row(self) -> bytes | None:
+        """Return the bytes of the row, None for one that is to be deleted."""
         ...
+
+
+@dataclass(slots=True)
+class Kept:
+    """A row as it is at rest, for a table that has no states of its own; None where there is none."""
+
+    at_rest: bytes | None = None
+
+    def row(self) -> bytes | None:
+        """Return the bytes of the row."""
+        return self.at_rest
 
 
 class Rows(Protocol):
@@ -35,6 +48,10 @@ class Rows(Protocol):
 
     def offset(self, partition: int) -> int:
         """Return the changelog offset the rows came up to, -1 for none."""
+        ...
+
+    def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every row with its key; nothing may be awaited meanwhile."""
         ...
 
 
@@ -64,8 +81,11 @@ class Partition(Generic[S]):
         self.end = table.rows.offset(number)
         # the changelog's last word on these is another's, who knew less: say the true one again
         self._void = NOTE in note.void
+        units = (
+            table.name in UNITS
+        )  # there a key without a row has to be deleted, since nothing else says so in time
         for key in note.void:
-            if key != NOTE and table.rows.get_row(number, key) is not None:
+            if key != NOTE and (units or table.rows.get_row(number, key) is not None):
                 self.dirty[key.decode()] = self.get(key.decode())
 
     def get(self, key: str) -> S:

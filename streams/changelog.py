@@ -7,7 +7,6 @@ Each flush ends with a note: the owner, and the offsets its rows are the fold of
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -29,12 +28,14 @@ class Record(Protocol):
 class Note(msgspec.Struct, frozen=True, array_like=True):
     """The owner of a partition, its positions (next offset by source, as the topology names it), void rows' keys.
 
-    A claim is a note whose owner is nobody yet: its own offset names it.
+    A claim is a note whose owner is nobody yet: its own offset names it. Beside rows at rest `whole` is the offset of
+    the last whole flush, where the changelog was read to the middle of another: reading goes on from there.
     """
 
     owner: int = NOBODY
     positions: dict[str, int] = {}
     void: tuple[bytes, ...] = ()
+    whole: int = NOBODY
 
 
 _decoder = msgspec.msgpack.Decoder(Note)
@@ -56,11 +57,24 @@ def headers(owner: int) -> list[tuple[str, bytes]]:
     return [(HEADER, owner.to_bytes(8))]
 
 
-@dataclass
 class Reading:
-    """Reads one partition's changelog in order, from the note it stood at: `read` says what a record changes."""
+    """Reads one partition's changelog in order: `read` says what records change.
 
-    note: Note = field(default_factory=Note)
+    `note` is the last, and `offset` how far it and the rows given out reach: who stops stores both with the rows, and
+    reading goes on from there. With `units` rows are given out in whole flushes: those behind the last note wait in
+    `begun`, and a claim makes them void.
+    """
+
+    def __init__(self, note: Note | None = None, offset: int = -1, *, units: bool = False) -> None:
+        self.note = note or Note()
+        self.offset = offset
+        self.begun: dict[bytes, bytes | None] = {}
+        self._units = units
+        self._next = offset + 1
+        self._compacted = False  # since the last note
+        self._owner = self.note.owner
+        self._positions = dict(self.note.positions)
+        self._void = set(self.note.void)
 
     def read(self, records: Sequence[Record]) -> dict[bytes, bytes | None]:
         """Return the rows that records leave behind, None for a deleted one, and move `note` on.
@@ -69,27 +83,49 @@ class Reading:
         are written again, and so does NOTE when its last value says less than is known.
         """
         rows: dict[bytes, bytes | None] = {}
-        owner, positions, void = self.note.owner, dict(self.note.positions), set(self.note.void)
         for record in records:
             writer = _owner(record)
+            if self._units and record.offset != self._next:
+                # compaction took a note, since it takes nothing of a flush that is not whole: what was begun counts
+                self._compacted = True
+                rows |= self.begun
+                self.begun = {}
+            self._next = record.offset + 1
             if record.key == NOTE:
-                said = decode(record.value)
-                writer = record.offset if writer == NOBODY else writer
-                fenced = writer < owner
-                if not fenced:
-                    # a claim may come late, from a worker that knows less than the owner it fences off
-                    owner, positions = writer, merge(positions, said.positions)
-                (void.add if fenced or positions != said.positions else void.discard)(NOTE)
+                self._hear(record, writer, rows)
             elif record.key is None:
                 continue
-            elif writer >= owner:
-                owner = writer  # compaction may have taken the claim
-                rows[record.key] = record.value
-                void.discard(record.key)
+            elif writer >= self._owner:
+                self._owner = writer  # compaction may have taken the claim
+                (self.begun if self._units and not self._compacted else rows)[record.key] = record.value
+                self._void.discard(record.key)
             else:
-                void.add(record.key)
-        self.note = Note(owner, positions, tuple(sorted(void)))
+                self._void.add(record.key)
+        if records and not self._units:
+            self._stand(records[-1].offset)
         return rows
+
+    def _hear(self, record: Record, writer: int, rows: dict[bytes, bytes | None]) -> None:
+        """Take in a claim or a note."""
+        said = decode(record.value)
+        claims = writer == NOBODY
+        writer = record.offset if claims else writer
+        fenced = writer < self._owner
+        if not fenced:
+            # a claim may come late, from a worker that knows less than the owner it fences off
+            self._owner, self._positions = writer, merge(self._positions, said.positions)
+        (self._void.add if fenced or self._positions != said.positions else self._void.discard)(NOTE)
+        if self._units and not fenced:
+            if claims:
+                self._void |= self.begun.keys()
+            else:
+                rows |= self.begun
+            self.begun, self._compacted = {}, False
+            self._stand(record.offset)
+
+    def _stand(self, offset: int) -> None:
+        self.offset = offset
+        self.note = Note(self._owner, self._positions, tuple(sorted(self._void)))
 
 
 def _owner(record: Record) -> int:

@@ -90,6 +90,8 @@ TABLES: tuple[Table, ...] = (
     ),
 )
 
+UNITS = frozenset(table.name for table in TABLES if table.units)
+
 # a worker's processes, and the tables each keeps
 STAGES: Mapping[Stage, tuple[str, ...]] = {
     "users": ("users",),

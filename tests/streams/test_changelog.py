@@ -1,5 +1,6 @@
 """A changelog read in order gives its last owner's rows, whoever else wrote, and wherever reading was interrupted."""
 
+import random
 from typing import NamedTuple
 
 from hypothesis import given
@@ -118,3 +119,146 @@ def test_what_is_read_is_what_each_worker_wrote_before_the_next_took_over(said):
         if record.key != NOTE and record.headers == headers(owner):
             expected[record.key] = record.value
     assert Reading().read(said) == expected
+
+
+def claim(offset, positions=None):
+    return Said(offset, NOTE, encode(Note(NOBODY, positions or {})))
+
+
+def note(offset, owner, **positions):
+    return Said(offset, NOTE, encode(Note(owner, positions)), headers(owner))
+
+
+def row(offset, owner, key, value):
+    return Said(offset, key.encode(), value and value.encode(), headers(owner))
+
+
+def test_in_units_a_flush_is_given_out_with_its_note():
+    reading = Reading(units=True)
+    assert reading.read([claim(0), row(1, 0, "a", "1"), row(2, 0, "b", "1")]) == {}
+    assert (reading.note, reading.offset) == (Note(0), 0)
+    assert reading.read([note(3, 0, examples=2)]) == {b"a": b"1", b"b": b"1"}
+    assert (reading.note, reading.offset) == (Note(0, {"examples": 2}), 3)
+
+
+def test_in_units_a_torn_flush_is_void_until_its_rows_are_said_again():
+    reading = Reading(units=True)
+    told = [claim(0), row(1, 0, "a", "1"), note(2, 0, examples=1), row(3, 0, "a", "2"), row(4, 0, "b", "2")]
+    assert reading.read(told) == {b"a": b"1"}
+    assert set(reading.begun) == {b"a", b"b"}
+    assert reading.read([claim(5, {"examples": 1})]) == {}
+    assert (reading.note, reading.offset) == (Note(5, {"examples": 1}, (b"a", b"b")), 5)
+    told = [row(6, 5, "a", "1"), row(7, 5, "b", None), note(8, 5, examples=1)]
+    assert reading.read(told) == {b"a": b"1", b"b": None}
+    assert reading.note == Note(5, {"examples": 1})
+
+
+def test_in_units_rows_whose_notes_compaction_took_are_given_out_as_they_come():
+    reading = Reading(units=True)
+    assert reading.read([row(3, 0, "a", "1"), row(7, 5, "b", "2")]) == {b"a": b"1", b"b": b"2"}
+    assert (reading.note, reading.offset) == (Note(), -1)  # who stops here begins anew
+    assert reading.read([claim(9, {"examples": 4}), row(10, 9, "a", "3")]) == {}
+    assert (reading.note, reading.offset) == (Note(9, {"examples": 4}), 9)
+
+
+class History:
+    """A changelog in units as workers write it, each restored from it; `truth` by offset of its last whole flush."""
+
+    def __init__(self, seed, *, zombies):
+        self.draw, self.said, self.truth = random.Random(seed), [], {}
+        self.live, self.dead = None, []
+        for _ in range(self.draw.randint(1, 12)):
+            sleeper = (
+                self.draw.choice(self.dead) if zombies and self.dead and self.draw.random() < 0.4 else None
+            )
+            if self.live is None:
+                self.live = self.worker()
+            elif sleeper and self.draw.random() < 0.5:
+                self.flush(sleeper)
+                self.end()  # the live one finds that somebody else wrote
+            else:
+                self.flush(self.live, sleeper)
+
+    def worker(self):
+        """One that restores everything, claims, and holds what is true."""
+        reading = Reading(units=True)
+        rows = reading.read(self.said)
+        void = {*reading.note.void, *reading.begun} - {NOTE}
+        offset = len(self.said)
+        self.said.append(claim(offset, reading.note.positions))
+        self.truth[offset] = self.last()
+        return {"owner": offset, "rows": alive(rows), "void": void, **reading.note.positions}
+
+    def last(self):
+        return self.truth[max(self.truth)] if self.truth else ({}, 0)
+
+    def end(self):
+        self.dead.append(self.live)
+        self.live = None
+
+    def flush(self, worker, beside=None):
+        """Write what is void and what changed; it may be cut off, or met by another worker's rows."""
+        changed = {key: self.draw.random() < 0.7 for key in self.draw.sample("abcd", self.draw.randint(0, 3))}
+        said = {key: worker["rows"].get(key) for key in worker["void"]}
+        for key, stays in changed.items():
+            said[key.encode()] = b"%d" % len(self.said) if stays else None
+        worker["rows"] = alive({**worker["rows"], **said})
+        worker["examples"] = worker.get("examples", 0) + 1
+        cut, met = self.draw.randint(0, 2 * len(said) + 2), self.draw.randint(0, len(said))
+        for number, (key, value) in enumerate([*said.items(), (NOTE, None)]):
+            if number == cut:
+                return self.end() if worker is self.live else None
+            if beside and number == met:
+                self.said.append(row(len(self.said), beside["owner"], "a", "stale"))
+            if key != NOTE:
+                self.said.append(Said(len(self.said), key, value, headers(worker["owner"])))
+        if worker is self.live:
+            worker["void"] = set()
+            self.truth[len(self.said)] = worker["rows"], worker["examples"]
+        self.said.append(note(len(self.said), worker["owner"], examples=worker["examples"]))
+        return self.end() if beside else None
+
+
+def alive(rows):
+    return {key: value for key, value in rows.items() if value is not None}
+
+
+@given(st.integers(0, 1 << 32), st.integers(0, 60))
+def test_in_units_any_beginning_of_a_changelog_gives_the_state_of_its_last_note(seed, cut):
+    history = History(seed, zombies=True)
+    cut = min(cut, len(history.said))
+    reading = Reading(units=True)
+    rows = alive(reading.read(history.said[:cut]))
+    whole = [offset for offset in history.truth if offset < cut]
+    expected = history.truth[max(whole)] if whole else ({}, 0)
+    assert (rows, reading.note.positions.get("examples", 0)) == expected
+    assert reading.offset == max(whole, default=-1)
+    torn = {one.key for one in history.said[reading.offset + 1 : cut] if one.key != NOTE}
+    reading.read([claim(cut, reading.note.positions)])
+    assert torn <= set(reading.note.void)
+
+
+@given(st.integers(0, 1 << 32), st.integers(0, 60))
+def test_in_units_reading_goes_on_from_the_last_note(seed, cut):
+    history = History(seed, zombies=True)
+    first = Reading(units=True)
+    rows = first.read(history.said[:cut])
+    second = Reading(decode(encode(first.note)), first.offset, units=True)
+    rows |= second.read(history.said[first.offset + 1 :])
+    assert alive(rows) == history.last()[0]
+    there, back = Reading(units=True), Reading(units=True)
+    assert there.read(history.said) == back.read(history.said[:cut]) | back.read(history.said[cut:])
+    assert there.note == back.note == second.note
+
+
+@given(st.integers(0, 1 << 32), st.floats(0, 1))
+def test_in_units_compaction_changes_nothing(seed, share):
+    history = History(seed, zombies=False)
+    # not past the last note: of a claim right behind it nobody could tell what was whole before
+    noted = max((one.offset for one in history.said if one.key == NOTE and one.headers), default=-1)
+    up_to = round(share * (noted + 1))
+    newest = {one.key: one.offset for one in history.said[:up_to]}
+    left = [one for one in history.said if one.offset >= up_to or newest[one.key] == one.offset]
+    reading = Reading(units=True)
+    assert alive(reading.read(left)) == history.last()[0]
+    assert reading.note.positions.get("examples", 0) == history.last()[1]
