@@ -57,26 +57,30 @@ class Arrays(NamedTuple):
 
 @dataclass(slots=True)
 class Common:
-    """What belongs to no item: marks of the sources, choices learned, weights of the stack, recent choices."""
+    """What belongs to no item: marks of the sources, choices learned, weights of the stack, recent choices.
+
+    `actions` is what was learned of actions, as bytes (models/responses.py): who only reads seldom needs it.
+    """
 
     marks: dict[int, int] = field(default_factory=dict)
     choices: int = 0
     weights: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     heat: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     ring: Slots = field(default_factory=lambda: np.full(RING, FREE, np.int32))
+    actions: bytes = b""
 
     def row(self) -> bytes:
         """Return the bytes of the row."""
         return pack(
             VERSION,
-            (in_order(self.marks), self.choices, self.weights, self.heat, self.ring.tobytes()),
+            (in_order(self.marks), self.choices, self.weights, self.heat, self.ring.tobytes(), self.actions),
         )
 
     @classmethod
     def from_row(cls, row: bytes) -> "Common":
         """Return what a row says; raises StateError on another version."""
-        marks, choices, weights, heat, ring = unpack(VERSION, row)
-        return cls(marks, choices, weights.copy(), heat.copy(), np.frombuffer(ring, np.int32).copy())
+        marks, choices, weights, heat, ring, actions = unpack(VERSION, row)
+        return cls(marks, choices, weights.copy(), heat.copy(), np.frombuffer(ring, np.int32).copy(), actions)
 
 
 class Learned:
