@@ -27,7 +27,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 class Placed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One item of an answer: its score, the source that found it and, when explained, its features.
 
-    `ages` gives, per feature that has one, the age in ms of the state it was computed from.
+    `ages` gives, per feature that has one, the age in ms of the state it was computed from; `because` is the one of
+    the last choices near which it is chosen most.
     """
 
     item_id: str
@@ -36,6 +37,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     propensity: float = 1.0
     features: dict[str, float] = {}
     ages: dict[str, float] = {}
+    because: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

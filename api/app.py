@@ -16,6 +16,7 @@ from api.ingest import Ingest
 from api.kafka_producer import KafkaProducer
 from api.keys import Keys
 from api.live import Still
+from api.lore import warm
 from api.metrics import Metrics
 from api.operations import EscapedPaths, Operation, routes
 from api.producer import Producer
@@ -76,6 +77,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        warm()
         async with contextlib.AsyncExitStack() as stack:
             for part in (served, producer, slate_producer, slates, *([travel] if travel else [])):
                 await part.start()

@@ -10,7 +10,7 @@ from api.columns import Columns
 from api.state import State
 from models.decay import current
 from models.features import NONE, Asker, Sparse
-from models.gather import FADING, covisits, shares
+from models.gather import FADING, shares
 from models.places import Places
 from models.users import HALF_LIFE, User, contexts, react
 
@@ -34,7 +34,7 @@ def who(state: State, request: Request, weights: Mapping[str, float]) -> User | 
         if slot is not None and not event.categories:  # completed as POST /v1/events does
             held = (columns.category_names[code] for code in columns.categories[slot].tolist() if code >= 0)
             event = msgspec.structs.replace(event, categories=tuple(held))  # noqa: PLW2901
-        react(user, event, 0, weights, columns.dimensions)
+        react(user, event, 0, weights)
     return user
 
 
@@ -57,8 +57,7 @@ def asker_of(state: State, user: User | None, request: Request, here: list[Spars
     if user is None:
         return asker
     asker.recent = columns.slots(user.trail)
-    asker.related = covisits(asker.recent, columns, places)
-    asker.follows = covisits(asker.recent[:1], columns, places)
+    asker.after = state.lore.after(user.trail)
     asker.seen = np.frombuffer(bytes(user.seen), dtype="<u4")
     asker.events = sum(user.totals.values())
     known = columns.category_code

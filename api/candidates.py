@@ -53,8 +53,11 @@ def sources(
     def repeat(_: int) -> Slots:
         return asker.history[np.argsort(-asker.last, kind="stable")]
 
+    def related(quota: int) -> Slots:
+        return state.lore.related(asker.after, quota)[0]
+
     def ann(quota: int) -> Slots:
-        query = state.vectors.query(asker.recent)
+        query = state.lore.query(asker.after)
         return NONE[0] if query is None else index.search(query, quota)[0]
 
     def similar(quota: int) -> Slots:
@@ -72,7 +75,7 @@ def sources(
     if len(asker.history):
         yield "repeat", repeat
     if len(asker.recent):
-        yield "related", lambda _: asker.related[0]
+        yield "related", related
         yield "ann", ann
         yield "similar", similar
     yield "fresh", lambda quota: trends.fresh[:quota]

@@ -1,22 +1,20 @@
 """Items as numpy columns: what a request gathers for a thousand candidates at once, without a Python loop.
 
 An item has a slot, an integer that never changes while the process lives; every column is indexed by slot. A
-slot exists as soon as an id is met (as a neighbour, say); `listed` tells whether the catalogue knows it.
+slot exists as soon as an id is met (in a popular list, say); `listed` tells whether the catalogue knows it.
 """
 
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.decay import LANDMARK, growth
+from models.content import SKETCH, TERMS, sketch, terms
 from models.items import CHOICES, PRIOR_CTR, VALUE, WINDOWS, ItemRow, ctr
-from models.users import HALF_LIFE, seen_hash
+from models.users import seen_hash
 
 CATEGORIES = 4  # of an item, used in ranking
-NEIGHBOURS = 32  # related items kept per item, best first
 
 Slots = npt.NDArray[np.int64]
 
@@ -24,14 +22,13 @@ Slots = npt.NDArray[np.int64]
 class Columns:
     """The items of a replica, column by column; `capacity` doubles when it is reached.
 
-    Times are float64 ms since 1970; `related` holds slots (-1 for none), beside `related_weight`. `context`
-    is the mean vector users arrived with (float16), `mass` its weight. `tiles`, `choices` and `values` hold
-    windows of models.items: tile number, and sums of (this tile, the tile before), shape (slot, window, 2).
-    `hour`, `day`, `week` (choices in the last of each) and `trend` come from api/trends.py.
+    Times are float64 ms since 1970. `tiles`, `choices` and `values` hold windows of models.items: tile number, and
+    sums of (this tile, the tile before), shape (slot, window, 2). `hour`, `day`, `week` (choices in the last of
+    each) and `trend` come from api/trends.py. `terms` are what the catalogue says (models/content.py), 0 for none;
+    `described` tells whether it says anything, in words or by a vector of the client's.
     """
 
-    def __init__(self, dimensions: int, capacity: int = 1024) -> None:
-        self.dimensions = dimensions
+    def __init__(self, capacity: int = 1024) -> None:
         self.ids: list[str] = []
         self.slot_of: dict[str, int] = {}
         self.category_names: list[str] = []
@@ -52,10 +49,8 @@ class Columns:
             "choices": ((len(WINDOWS), 2), np.float32, 0.0),
             "values": ((len(WINDOWS), 2), np.float32, 0.0),
             "seen_hash": ((), np.uint32, 0),
-            "related": ((NEIGHBOURS,), np.int32, -1),
-            "related_weight": ((NEIGHBOURS,), np.float32, 0.0),
-            "context": ((dimensions,), np.float16, 0.0),
-            "mass": ((), np.float32, 0.0),
+            "terms": ((TERMS,), np.int16, 0),
+            "described": ((), np.bool_, False),
             "hour": ((), np.float32, 0.0),
             "day": ((), np.float32, 0.0),
             "week": ((), np.float32, 0.0),
@@ -76,16 +71,15 @@ class Columns:
         self.choices: npt.NDArray[np.float32]
         self.values: npt.NDArray[np.float32]
         self.seen_hash: npt.NDArray[np.uint32]
-        self.related: npt.NDArray[np.int32]
-        self.related_weight: npt.NDArray[np.float32]
-        self.context: npt.NDArray[np.float16]
-        self.mass: npt.NDArray[np.float32]
+        self.terms: npt.NDArray[np.int16]
+        self.described: npt.NDArray[np.bool_]
         self.hour: npt.NDArray[np.float32]
         self.day: npt.NDArray[np.float32]
         self.week: npt.NDArray[np.float32]
         self.trend: npt.NDArray[np.float32]
         for name, (inner, kind, fill) in self._shape.items():
             setattr(self, name, np.full((capacity, *inner), fill, dtype=kind))
+        self._sketches: npt.NDArray[np.float16] | None = None  # none as long as no client gives a vector
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -124,13 +118,11 @@ class Columns:
             return np.empty(0, dtype=np.int64)
         # Slots first: a new one may grow the columns, and an array taken before that is no longer the column.
         slots = np.array([self.slot(item) for item, _ in rows], dtype=np.int64)
-        related, weights = self._related(rows)
         self._list(slots, rows)
         numbers = np.array(
-            [(r.first_at, r.last_at, r.chosen, r.examined, r.answered, r.mass) for _, r in rows],
-            dtype=np.float64,
+            [(r.first_at, r.last_at, r.chosen, r.examined, r.answered) for _, r in rows], dtype=np.float64
         )
-        first, last, self.chosen[slots], examined, answered, mass = numbers.T
+        first, last, self.chosen[slots], examined, answered = numbers.T
         self.first_at[slots] = np.where(first > 0, first, np.nan)
         self.last_at[slots] = np.where(last > 0, last, np.nan)
         self.examined[slots] = examined
@@ -139,15 +131,11 @@ class Columns:
         self.tiles[slots] = windows[:, :, 0]
         self.choices[slots] = windows[:, :, (1 + CHOICES, 4 + CHOICES)]
         self.values[slots] = windows[:, :, (1 + VALUE, 4 + VALUE)]
-        self.related[slots] = related
-        self.related_weight[slots] = weights
-        self.mass[slots] = mass
-        contexts = np.zeros((len(rows), self.dimensions), dtype=np.float32)
-        for n, (_, row) in enumerate(rows):
-            if row.context is not None and row.mass > 0:
-                np.divide(row.context, row.mass, out=contexts[n])
-        self.context[slots] = contexts
         return slots
+
+    def sketches(self, slots: Slots) -> npt.NDArray[np.float32] | None:
+        """Return the sketches of the clients' vectors, shape (n, SKETCH), zero for none; None if no item has one."""
+        return None if self._sketches is None else self._sketches[slots].astype(np.float32)
 
     def drop(self, item: str) -> int | None:
         """Forget what a deleted row said; the slot stays. Return it, or None for an unknown item."""
@@ -178,20 +166,23 @@ class Columns:
         self.published_at[slots] = [item.get("published_at") or np.nan for item in said]
         self.expires_at[slots] = [item.get("expires_at") or np.inf for item in said]
         self.boost[slots] = [item.get("boost", 1.0) for item in said]
+        self._describe(slots, said)
 
-    def _related(
-        self, rows: Sequence[tuple[str, ItemRow]]
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        related = np.full((len(rows), NEIGHBOURS), -1, dtype=np.int32)
-        weights = np.zeros((len(rows), NEIGHBOURS), dtype=np.float32)
-        for n, (_, row) in enumerate(rows):
-            if row.related:
-                # Ties keep the row's own order, which is the same wherever the row is read.
-                best = sorted(row.related.items(), key=itemgetter(1), reverse=True)[:NEIGHBOURS]
-                scale = growth(row.last_at or LANDMARK, HALF_LIFE)
-                related[n, : len(best)] = [self.slot(other) for other, _ in best]
-                weights[n, : len(best)] = [weight / scale for _, weight in best]
-        return related, weights
+    def _describe(self, slots: Slots, said: Sequence[dict[str, Any]]) -> None:
+        found = np.zeros((len(said), TERMS), dtype=np.int16)
+        for n, item in enumerate(said):
+            own = terms(item.get("title", ""), tuple(item.get("tags", ())), tuple(item.get("categories", ())))
+            found[n, : len(own)] = own
+        self.terms[slots] = found
+        self.described[slots] = found.any(axis=1)
+        given = [n for n, item in enumerate(said) if item.get("vector")]
+        if given and self._sketches is None:
+            self._sketches = np.zeros((len(self.listed), SKETCH), dtype=np.float16)
+        if self._sketches is not None:
+            self._sketches[slots] = 0.0
+            for n in given:
+                self._sketches[slots[n]] = sketch(said[n]["vector"])
+            self.described[slots[given]] = True
 
     def _grow(self) -> None:
         for name, (inner, kind, fill) in self._shape.items():
@@ -199,3 +190,6 @@ class Columns:
             new = np.full((2 * len(old), *inner), fill, dtype=kind)
             new[: len(old)] = old
             setattr(self, name, new)
+        if self._sketches is not None:
+            added = np.zeros((len(self.listed) - len(self._sketches), SKETCH), dtype=np.float16)
+            self._sketches = np.concatenate([self._sketches, added])

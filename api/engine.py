@@ -155,7 +155,7 @@ class Engine:
 
     def _said(self, request: Request, outcome: Outcome, request_id: str, arms: dict[str, str]) -> Answer:
         ranked, user, reason = outcome.ranked, outcome.user, outcome.reason
-        items = () if ranked is None else placed(ranked, self.state.columns, user, request)
+        items = () if ranked is None else placed(ranked, self.state, user, request)
         if items and len(items) < request.n:
             reason = reason or f"only {len(items)} items are available"
         self._remember(request_id, Unlogged(request.at, None if ranked is None else ranked.rows))

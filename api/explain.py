@@ -8,11 +8,16 @@ from api.columns import Columns
 from api.funnel import Ranked
 from api.state import State
 from models.features import CATALOGUE, NAMES
+from models.gather import FADING
 from models.users import User
 
+LAST = 5  # choices that may be a reason
+NEAR = 300  # items near each of them that are looked at
 
-def placed(ranked: Ranked, columns: Columns, user: User | None, request: Request) -> tuple[Placed, ...]:
-    """Return the items of an answer; with features and their ages when the request wants them explained."""
+
+def placed(ranked: Ranked, state: State, user: User | None, request: Request) -> tuple[Placed, ...]:
+    """Return the items of an answer; with features, ages and reasons when the request wants them explained."""
+    columns = state.columns
     ids, slots = columns.ids, ranked.slots.tolist()
     values = zip(slots, ranked.scores.tolist(), ranked.sources, ranked.propensity.tolist(), strict=True)
     items = [
@@ -21,11 +26,26 @@ def placed(ranked: Ranked, columns: Columns, user: User | None, request: Request
     ]
     if request.explain and ranked.rows is not None:
         rows = [dict(zip(NAMES, row, strict=True)) for row in ranked.rows.tolist()]
+        why = reasons(state, user)
         items = [
-            msgspec.structs.replace(item, features=row, ages=ages(columns, slot, user, request.at))
+            msgspec.structs.replace(
+                item,
+                features=row,
+                ages=ages(columns, slot, user, request.at),
+                because=why.get(item.item_id, ""),
+            )
             for item, row, slot in zip(items, rows, slots, strict=True)
         ]
     return tuple(items)
+
+
+def reasons(state: State, user: User | None) -> dict[str, str]:
+    """Return, for items near the last choices of a user, which of these each is chosen near most."""
+    best: dict[str, tuple[float, str]] = {}
+    for k, chosen in enumerate(user.trail[:LAST] if user is not None else ()):
+        for item, strength in state.lore.near(chosen, NEAR):
+            best[item] = max(best.get(item, (0.0, "")), (strength * FADING**k, chosen))
+    return {item: chosen for item, (_, chosen) in best.items()}
 
 
 def ages(columns: Columns, slot: int, user: User | None, at: int) -> dict[str, float]:

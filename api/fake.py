@@ -1,20 +1,22 @@
 """Fake: a state without a broker, events through the real folds, items searched exactly; for tests."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 
 import numpy as np
 
 from api.columns import Columns, Slots
-from api.placing import Placer
+from api.lore import Lore
+from api.placing import Flags, Placer
 from api.state import State
 from models import actions
+from models.content import Content
 from models.decay import current, growth
 from models.features import Floats
-from models.items import WINDOWS, ItemRow, link, list_item, touch
+from models.items import WINDOWS, ItemRow, list_item, touch
+from models.learned import COMMON, Learned
+from models.learner import Learner
 from models.popular import HALF_LIFE, Popular, choose
 from models.rerank import best
-from models.space import Space, centroids, query
 from models.users import User, react
 from streams.events import Event
 from streams.items import Item
@@ -29,8 +31,11 @@ class Fake:
     """
 
     def __init__(self, dimensions: int = 64, weights: Mapping[str, float] = actions.DEFAULTS) -> None:
-        self.columns = Columns(dimensions)
-        self._placer = Placer(self.columns)
+        self.columns = Columns()
+        self.lore = Lore(self.columns, dimensions)
+        self._learner = Learner(Learned(dimensions))
+        self._placer = Placer(self.columns, self.lore)
+        self._content: Content | None = None
         self.users: dict[str, User] = {}
         self.items: dict[str, ItemRow] = {}
         self.contexts: dict[str, Popular] = {}
@@ -69,14 +74,14 @@ class Fake:
         for event in events:
             user = self.users.setdefault(event.user, User())
             user.marks[0] = self._folded
-            said, led_by, links = react(user, event, self._folded, self._weights, self.columns.dimensions)
+            said, choice = react(user, event, self._folded, self._weights)
+            if choice is not None:
+                self._learner.learn(choice)
             if said is not None:
-                touch(self._row(said.item), said, led_by)
+                touch(self._row(said.item), said)
                 amount = said.weight * growth(said.at, HALF_LIFE)
                 for context in said.contexts:
                     choose(self.contexts.setdefault(context, Popular()), said.item, amount)
-            for step in links:
-                link(self._row(step.item), step.to, step.weight)
             self._folded += 1
             changed.add(event.user)
         for name in changed:
@@ -89,7 +94,10 @@ class Fake:
 
     def refresh(self, now: int) -> None:
         """Bring columns, lists and vectors up to date."""
-        columns = self.columns
+        columns, learned = self.columns, self._learner.learned
+        for slot in self._learner.changed():
+            self.lore.put(0, learned.keys[slot], learned.row(slot))
+        self.lore.put(0, COMMON, learned.common.row())
         columns.put_all([(item, self.items[item]) for item in sorted(self._dirty)])
         self._dirty.clear()
         size = len(columns)
@@ -101,18 +109,9 @@ class Fake:
         self.trending = np.argsort(-columns.trend[:size], kind="stable")[:MOST]
         born = np.where(np.isnan(columns.published_at), columns.first_at, columns.published_at)[:size]
         self.fresh = np.argsort(-np.nan_to_num(born, nan=np.inf), kind="stable")[:MOST]
-        if size:
-            self._exact = self._places(size)
-            self.y = self._exact.astype(np.float16)
-
-    def _places(self, size: int) -> Floats:
-        columns, placer = self.columns, self._placer
-        placer.sign(size)
-        space = Space.fit(columns.context[:size], columns.mass[:size], columns.chosen[:size])
-        warm = np.flatnonzero(columns.mass[:size] > 0)
-        places = placer.place(space, warm)[:, :-1].astype(np.float32)
-        middles = centroids(places, columns.categories[warm], len(columns.category_names))
-        return placer.place_all(replace(space, centroids=middles)).astype(np.float32)
+        self._content = self._placer.fit() or self._content
+        self._exact = self._placer.place(np.arange(size), self._content)
+        self.y = self._exact.astype(np.float16)
 
     def _sliding(self, window: int, now: int) -> Floats:
         tile, rest = divmod(now, WINDOWS[window])
@@ -156,14 +155,10 @@ class Fake:
         held: Slots = self.popular_all[(self.columns.categories[self.popular_all] == code).any(axis=1)]
         return held
 
-    def query(self, recent: Slots) -> Floats | None:
-        """Return the query vector of the last items, newest first."""
-        recent = recent[recent < len(self.y)]
-        return query(self.y[recent, :-1]) if len(recent) else None
-
-    def similar(self, slot: int) -> Floats | None:
-        """Return the query vector of one item."""
-        return self.query(np.array([slot]))
+    def guessed(self, slots: Slots) -> Flags:
+        """Tell whose place comes from what the catalogue says, more or less."""
+        known = self._placer.guessed(slots)
+        return known if self._content is not None else np.zeros_like(known)
 
     def search(self, wanted: Floats, count: int) -> tuple[Slots, Floats]:
         """Return the nearest items by inner product."""

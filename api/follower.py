@@ -13,6 +13,7 @@ from api.consumer import POLL_MS, close, consumer
 from streams.changelog import Record
 from streams.errors import RefoldError, SettingsError, TopologyError, Unavailable
 from streams.settings import Settings
+from streams.topology import partitions_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +35,15 @@ class Sink(Protocol):
         ...
 
 
-def followed(settings: Settings) -> list[int]:
-    """Return the partitions to follow; raises SettingsError.
+def followed(settings: Settings, table: str) -> list[int]:
+    """Return the partitions of a table to follow, all shards of what is learned; raises SettingsError.
 
-    >>> followed(Settings(partitions=8, api_partitions="0-2,7"))
-    [0, 1, 2, 7]
+    >>> settings = Settings(partitions=8, shards=2, api_partitions="0-2,7")
+    >>> followed(settings, "users"), followed(settings, "learned")
+    ([0, 1, 2, 7], [0, 1])
     """
+    if table == "learned":
+        return list(range(settings.shards))
     chosen: set[int] = set()
     for part in filter(None, settings.api_partitions.replace(" ", "").split(",")):
         first, _, last = part.partition("-")
@@ -64,7 +68,11 @@ class Follower:
         self.trouble = "not started"  # why nothing is being read; empty while it is
         self._settings = settings
         self._table_of = {settings.changelog(table): table for table in tables}
-        self._places = [TopicPartition(topic, n) for topic in self._table_of for n in followed(settings)]
+        self._places = [
+            TopicPartition(topic, n)
+            for topic, table in self._table_of.items()
+            for n in followed(settings, table)
+        ]
         self._sink = sink
         self._next: dict[Any, int] = {}
         self._ends: dict[Any, int] = {}
@@ -140,11 +148,10 @@ class Follower:
         await reader.beginning_offsets(
             [TopicPartition(topic, 0) for topic in self._table_of]
         )  # learns the rest
-        for topic in self._table_of:
-            if (found := len(reader.partitions_for_topic(topic))) != self._settings.partitions:
-                raise TopologyError(
-                    f"topic {topic!r} has {found} partitions, expected {self._settings.partitions}"
-                )
+        for topic, table in self._table_of.items():
+            expected = partitions_of(self._settings, table)
+            if (found := len(reader.partitions_for_topic(topic))) != expected:
+                raise TopologyError(f"topic {topic!r} has {found} partitions, expected {expected}")
         begins = await reader.beginning_offsets(self._places)
         ends = await reader.end_offsets(self._places)
         spans = {self._place(tp): (begins[tp], ends[tp]) for tp in self._places}

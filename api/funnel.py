@@ -24,9 +24,11 @@ from models.gather import gather, scatter
 from models.halves import widen
 from models.places import Places
 from models.scorer import Scorer
+from models.stack import SIGNALS
 from models.surfaces import Surface
 from models.users import User
 
+EMBEDDING = SIGNALS.index("embedding")
 FLOOR = 100  # fewer candidates than this are filled up, so that a list can be varied and is never short
 
 
@@ -61,27 +63,36 @@ class Funnel:
         self._filter = Filter(state, surface, request, self._asker)
         self._pool: Pool | None = None
 
-    def know(self, user: User | None) -> bool:
-        """Take in who asks; tell whether anything is known to rank by."""
+    def know(self, user: User | None) -> tuple[bool, bool]:
+        """Take in who asks; tell whether anything is known to find candidates by, and to rank them by."""
         self._here = popular_here(self._state, self._request)
         self._asker = asker_of(self._state, user, self._request, self._here, self._places)
         self._filter = Filter(self._state, self._surface, self._request, self._asker)
         self._watch.lap("asker")
-        return bool(len(self._asker.recent) or len(self._asker.affinity[0]))
+        asker = self._asker
+        liked = len(asker.affinity[0]) > 0
+        return liked or len(asker.recent) > 0, liked or len(asker.after) > 0
 
     def full(self, scorer: Scorer) -> Ranked:
         """Score every candidate by the model; raises Late."""
+        pool, places, rows = self.features()
+        scores = scorer.score(rows, scorer.mix(self._surface.actions))
+        self._watch.lap("score")
+        return self._slate(pool, scores, places[:, :-1], rows)
+
+    def features(self) -> tuple[Pool, Floats, Floats]:
+        """Return the candidates, where they stand, and their features (n, len(NAMES)); raises Late."""
         pool = self.candidates()
         if self._watch.spent():
             raise Late
-        vectors = self._vectors(pool.slots)
-        rows = gather(self._asker, self._columns, self._places, vectors)
+        places = self._placed(pool.slots)
+        signals = self._signals(pool.slots, places)
+        relevance = self._state.lore.relevance(signals, self._asker.after)
+        rows = gather(self._asker, self._columns, self._places, signals, relevance)
         self._watch.lap("features")
         if self._watch.spent():
             raise Late
-        scores = scorer.score(rows, scorer.mix(self._surface.actions))
-        self._watch.lap("score")
-        return self._slate(pool, scores, vectors, rows)
+        return pool, places, rows
 
     def light(self) -> Ranked:
         """Rank by how many sources found a candidate, and how early."""
@@ -114,15 +125,21 @@ class Funnel:
             self._watch.lap("filter")
         return self._pool
 
-    def _vectors(self, slots: Slots) -> Floats | None:
-        query = self._state.vectors.query(self._asker.recent) if len(self._asker.recent) else None
-        if query is None:
-            return None
-        self._asker.query = query[:-1]
+    def _placed(self, slots: Slots) -> Floats:
         y = self._state.vectors.y
-        vectors = widen(y.take(slots, axis=0, mode="clip"))[:, :-1]
-        vectors[slots >= len(y)] = 0.0  # met so lately that it has no place yet
-        return vectors
+        placed = widen(y.take(slots, axis=0, mode="clip"))
+        placed[slots >= len(y)] = 0.0  # met so lately that it has no place yet
+        return placed
+
+    def _signals(self, slots: Slots, placed: Floats) -> Floats:
+        """Return the signals of candidates; of little known ones the embedding's is that of their guessed place."""
+        lore, after = self._state.lore, self._asker.after
+        signals = lore.signals(after, slots)
+        new = np.flatnonzero(self._state.vectors.guessed(slots))
+        query = lore.query(after) if len(new) else None
+        if query is not None:
+            signals[new, EMBEDDING] = placed[new] @ query
+        return signals
 
     def _slate(
         self, pool: Pool, scores: Floats, vectors: Floats | None = None, rows: Floats | None = None

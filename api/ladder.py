@@ -51,16 +51,20 @@ class Ladder:
         """Return the best that can be shown; `user` and `rungs` stand in for the request's own."""
         state, places = self._state, self._places
         funnel = Funnel(state, surface, request, seed=seed, places=places, watch=watch)
-        reason, known = "", False
+        reason = ""
+        climb: tuple[str, ...] = UNKNOWN
         try:
             user = who(state, request, self._config.actions) if user is None else user
-            known = funnel.know(user)
-            reason = "" if known or rungs else "nothing is known of this user yet"
+            found, ranked = funnel.know(user)
+            climb = KNOWN if ranked else KNOWN[1:] if found else UNKNOWN
+            if not (ranked or rungs):
+                what = "of what this user chose" if found else "of this user"
+                reason = f"nothing is known {what} yet"
         except Exception:
             log.exception("request %s: the user cannot be read", seed)
             self._count("failures", {"rung": "user"})
             reason = "the user cannot be read"
-        outcome = self._climb(funnel, rungs or (KNOWN if known else UNKNOWN), surface, seed)
+        outcome = self._climb(funnel, rungs or climb, surface, seed)
         if outcome.ranked is None and surface.seen == "exclude" and user is not None and user.seen:
             again = msgspec.structs.replace(surface, seen="keep")  # better seen than blank
             funnel = Funnel(state, again, request, seed=seed, places=places, watch=watch)

@@ -24,7 +24,7 @@ class Live:
 
     def __init__(self, settings: Settings, now: Callable[[], int]) -> None:
         self.replica = Replica(settings)
-        self._space = ItemSpace(self.replica.columns, folder(settings) / "space")
+        self._space = ItemSpace(self.replica.columns, self.replica.lore, folder(settings) / "space")
         self._trends = Trends(self.replica.columns)
         self.replica.on_item_change.append(self._space.touch)
         self.state = State(self.replica, self._space, self._trends, self._space)

@@ -1,17 +1,21 @@
-"""Placing: from the columns of items to their vectors, and to a fitted space with its index."""
+"""Placing: where items stand by what was learned of them, and by what is said of those little is known about."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from api.columns import Columns, Slots
 from api.index import VectorIndex
-from models.space import BLOCK, SAMPLE, Space, centroids
-from models.vectors import signs
+from api.lore import Lore
+from models import content
+from models.content import Content
+from models.features import Floats
 
-NOISE = 0.01  # difference of a coordinate that is rounding, not change
+MOVED = 0.1  # of its length: how far a place may be off before the index hears of it
+SURE = 20.0  # choices from which on an item's content no longer counts
+BLOCK = 2048  # items placed at a time
 
 Halves = npt.NDArray[np.float16]
 Flags = npt.NDArray[np.bool_]
@@ -19,102 +23,84 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Placed:
-    """A space, the vectors `y` (n or more, d + 1) of `n` items in it, and the index over the `live` ones."""
+    """The places `y` (n or more, d + 1) of `n` items, the index over the `live` ones, the map that was used."""
 
-    space: Space
     n: int
     y: Halves
     live: Flags
     index: VectorIndex
-    choices: float  # of all items when the space was fitted
+    content: Content | None
+    choices: float  # of all items when the map was fitted
 
 
 class Placer:
-    """Places items by their columns; keeps every item's signs, packed, since they take longest to compute."""
+    """Places items by their columns and what was learned."""
 
-    def __init__(self, columns: Columns) -> None:
-        self.signed = 0  # items, counted by slot, whose signs are there
+    def __init__(self, columns: Columns, lore: Lore) -> None:
         self._columns = columns
-        self._bits = np.zeros((1024, -(-columns.dimensions // 8)), dtype=np.uint8)
-
-    def sign(self, most: int) -> bool:
-        """Compute the signs of at most so many new items; tell whether all have theirs."""
-        columns = self._columns
-        until = min(len(columns), self.signed + most)
-        if until > len(self._bits):
-            grown = np.zeros((len(columns.listed), self._bits.shape[1]), dtype=np.uint8)
-            grown[: len(self._bits)] = self._bits
-            self._bits = grown
-        for slot in range(self.signed, until):
-            # Around the cache of `signs`, which is for the few items that are being acted on.
-            own = signs.__wrapped__(columns.ids[slot], columns.dimensions)
-            self._bits[slot] = np.packbits(own > 0)
-        self.signed = until
-        return until == len(columns)
+        self._lore = lore
 
     def live(self, slots: Slots) -> Flags:
         """Tell which items may be found."""
         found: Flags = self._columns.listed[slots] & self._columns.available[slots]
         return found
 
-    def place(self, space: Space, slots: Slots) -> Halves:
-        """Return the vectors of signed items in a space, (n, d + 1)."""
+    def place(self, slots: Slots, by: Content | None) -> Floats:
+        """Return places (n, d + 1), zero for an item of which nothing is known; `by` places the little known."""
+        placed = self._lore.places(slots)
+        if by is None:
+            return placed
+        new = np.flatnonzero(self.guessed(slots))
+        if len(new):
+            slots = slots[new]
+            guessed = by.place(self._columns.terms[slots], self._columns.sketches(slots))
+            placed[new] = content.blend(placed[new], self._lore.chosen(slots), guessed)
+        return placed
+
+    def guessed(self, slots: Slots) -> Flags:
+        """Tell which items are known so little that what is said of them has a part in placing them."""
         columns = self._columns
-        bits = np.unpackbits(self._bits[slots], axis=1, count=columns.dimensions)
-        return space.place(
-            columns.context[slots],
-            columns.mass[slots],
-            columns.chosen[slots],
-            bits * np.float32(2) - np.float32(1),
-            space.prior(columns.categories[slots]),
-        ).astype(np.float16)
+        found: Flags = columns.described[slots] & (self._lore.chosen(slots) < SURE)
+        return found
 
-    def place_all(self, space: Space) -> Halves:
-        """Return the vectors of all signed items, zero up to the columns' capacity: (capacity, d + 1)."""
-        y = np.zeros((len(self._columns.listed), self._columns.dimensions + 1), dtype=np.float16)
-        for slots in blocks_of(self.signed):
-            y[slots] = self.place(space, slots)
-        return y
+    def fit(self) -> Content | None:
+        """Fit the map from content to places to the items that are known well; None where none can be had.
 
-    def moved(self, space: Space, y: Halves, live: Flags) -> Flags:
-        """Tell, by slot, which signed items differ from these, by more than rounding does."""
-        moved = np.zeros(self.signed, dtype=np.bool_)
-        for slots in blocks_of(len(moved)):
-            distance = np.abs(self.place(space, slots).astype(np.float32) - y[slots])
-            moved[slots] = (distance > NOISE).any(axis=1) | (live[slots] != self.live(slots))
+        A row that changes meanwhile may be read half old, half new: one of many.
+        """
+        columns = self._columns
+        known = np.flatnonzero(columns.described[: len(columns)])
+        chosen = [self._lore.chosen(known[part]) for part in blocks_of(len(known))]
+        known = known[np.concatenate([np.zeros(0), *chosen]) >= content.KNOWN]
+        known = known[:: -(-len(known) // content.SAMPLE) or 1]
+        return content.fit(columns.terms[known], columns.sketches(known), self._lore.places(known))
+
+    def moved(self, slots: Slots, new: Floats, y: Halves, live: Flags) -> Flags:
+        """Tell which items stand too far from where they stood, or can be found now and could not, or reversed."""
+        old = y[slots].astype(np.float32)
+        far = np.square(new - old).sum(axis=1) > MOVED**2 * np.square(old).sum(axis=1)
+        moved: Flags = far | (live[slots] != (self.live(slots) & new.any(axis=1)))
         return moved
 
-    def fit(self, going_on: Callable[[], bool]) -> Placed | None:
-        """Fit a space to the signed items and build its index, in a thread; None when told not to go on.
+    def all(self, by: Content | None, choices: float, going_on: Callable[[], bool]) -> Placed | None:
+        """Place everything and build an index over it, in a thread; None when told not to go on.
 
-        A row that changes meanwhile may be read half old, half new: the caller places it again afterwards.
+        What changes meanwhile is for the caller to place again.
         """
-        columns, n = self._columns, self.signed
-        space = Space.fit(columns.context[:n], columns.mass[:n], columns.chosen[:n])
-        space = replace(space, centroids=self._centroids(space, n))
-        y = self.place_all(space)
+        columns, n = self._columns, len(self._columns)
+        y = np.zeros((len(columns.listed), self._lore.dimensions + 1), dtype=np.float16)
         live = np.zeros(len(y), dtype=np.bool_)
-        live[:n] = self.live(np.arange(n))
-        index = VectorIndex(columns.dimensions + 1, automatic=False)
-        for block in blocks_of(n):
-            slots = block[live[block]]
-            index.update(slots, y[slots])
+        index = VectorIndex(y.shape[1], automatic=False)
+        for slots in blocks_of(n):
+            y[slots] = self.place(slots, by)
+            live[slots] = found = self.live(slots) & y[slots].any(axis=1)
+            index.update(slots[found], y[slots[found]])
             if not going_on():
                 return None
         if index.due:
             index.rebuild(wait=True)
         index.automatic = True
-        return Placed(space, n, y, live, index, float(columns.chosen[:n].sum()))
-
-    def _centroids(self, space: Space, n: int) -> npt.NDArray[np.float32]:
-        columns = self._columns
-        warm = np.flatnonzero(columns.mass[:n] > 0)
-        warm = warm[:: -(-len(warm) // SAMPLE) or 1]
-        codes = columns.categories[warm]
-        places = np.zeros((len(warm), columns.dimensions), dtype=np.float32)
-        for part in blocks_of(len(warm)):
-            places[part] = self.place(space, warm[part])[:, :-1]
-        return centroids(places, codes, int(codes.max(initial=-1)) + 1)
+        return Placed(n, y, live, index, by, choices)
 
 
 def blocks_of(n: int) -> list[Slots]:

@@ -1,13 +1,13 @@
-"""The space of a running process: every item's vector, and the index over them, always of one piece.
+"""The space of a running process: every item's place, and the index over them.
 
-Changed items are placed within a quarter of a second. A space fitted anew, with all that was placed in it,
-takes the old one's place between two requests, so that no query meets an index of another space.
+What is learned moves many items a little, all the time. An item is looked at again within a quarter of a second, and
+the index hears of it once it stands off by more than MOVED of its length (api/placing.py), or can no longer be found:
+that bounds what the index must take in, and what a search can miss. Scores never come from these places alone.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,38 +15,41 @@ import numpy as np
 from api import space_snapshot
 from api.columns import Columns, Slots
 from api.index import VectorIndex
-from api.placing import Flags, Halves, Placed, Placer
-from models import space as pure
-from models.space import Floats, Space
+from api.lore import Lore
+from api.placing import Flags, Halves, Placed, Placer, blocks_of
+from models.content import FEWEST, KNOWN, Content
+from models.features import Floats
 
 logger = logging.getLogger(__name__)
 
 STEP_SECONDS = 0.2
-STEP = 128  # items placed between two turns of the event loop, about 2 ms
-BULK = 8192  # waiting items from which on all are placed anew, in a thread
-WARM = 256  # items with a context that suffice for a first fit
-GROWTH = 1.5  # of all choices since the last fit, from which on another pays
+STEP = 1024  # items looked at between two turns of the event loop, about 2 ms
+BULK = 8192  # waiting items without a place from which on all are placed anew, in a thread
+GROWTH = 1.5  # of all choices since the map from content was fitted, from which on another fit pays
 REST = 10.0  # a fit is followed by none for so many times its own duration
 
 
 class ItemSpace:
-    """The vectors `y` (capacity, d + 1) by slot, zero for those without a place, and the index of the live.
+    """The places `y` (capacity, d + 1) by slot, zero for items without one, and the index of those that can be found.
 
     `folder` keeps a snapshot over restarts: call `load` before the columns are filled, `compare` afterwards.
     Everything is called in the event loop; `run` does the work.
     """
 
-    def __init__(self, columns: Columns, folder: Path | None = None) -> None:
-        self.space = Space.identity(columns.dimensions)
-        self.index = VectorIndex(columns.dimensions + 1)
-        self.y: Halves = np.zeros((0, columns.dimensions + 1), dtype=np.float16)
+    def __init__(self, columns: Columns, lore: Lore, folder: Path | None = None) -> None:
+        self.content: Content | None = None
+        self.index = VectorIndex(lore.dimensions + 1)
+        self.y: Halves = np.zeros((0, lore.dimensions + 1), dtype=np.float16)
         self.fits = 0
+        self.moved = 0  # places the index was told of
         self._columns = columns
+        self._lore = lore
         self._folder = folder
-        self._placer = Placer(columns)
+        self._placer = Placer(columns, lore)
         self._live: Flags = np.zeros(0, dtype=np.bool_)  # what the index holds
+        self._placed = self._live  # what has been looked at
         self._waiting = self._live
-        self._changed = self._live  # since the running fit began
+        self._changed = self._live  # since all began to be placed in a thread
         self._choices = 0.0
         self._rest_until = 0.0
         self._fit: asyncio.Task[None] | None = None
@@ -55,72 +58,110 @@ class ItemSpace:
 
     @property
     def waiting(self) -> int:
-        """How many items wait for their place."""
+        """How many items wait to be looked at."""
         return int(np.count_nonzero(self._waiting))
 
     @property
     def settled(self) -> bool:
-        """Whether all items but the latest have their place, in a space that was fitted if any pays."""
-        begun = self._choices > 0 or not self.due(time.monotonic())
-        return begun and self.waiting < STEP and (self._fit is None or self._fit.done())
+        """Whether all items have a place, by a map from content if one pays."""
+        return not self.due(time.monotonic()) and not self._new() and (self._fit is None or self._fit.done())
 
     def touch(self, slots: Slots) -> None:
-        """Note that the rows of items have changed."""
+        """Note that what is known of items has changed."""
         self._grow()
         self._waiting[slots] = True
         self._changed[slots] = True
 
-    def query(self, recent: Slots) -> Floats | None:
-        """Return the query (d + 1,) of who last chose these, newest first; None if none has a place."""
-        places = self.y[recent[recent < len(self.y)], :-1]
-        places = places[places.any(axis=1)]
-        return pure.query(places) if len(places) else None
-
-    def similar(self, slot: int) -> Floats | None:
-        """Return the query (d + 1,) for what is near an item; None if that has no place."""
-        return self.query(np.array([slot]))
+    def guessed(self, slots: Slots) -> Flags:
+        """Tell whose place comes from what the catalogue says, more or less."""
+        if self.content is None:
+            return np.zeros(len(slots), dtype=np.bool_)
+        return self._placer.guessed(slots)
 
     def search(self, query: Floats, count: int, allowed: Flags | None = None) -> tuple[Slots, Floats]:
         """Return the nearest slots and their inner products, best first (see VectorIndex.search)."""
         return self.index.search(query, count, allowed)
 
     def step(self) -> bool:
-        """Place a few of the waiting items; tell whether more wait."""
+        """Look at a few of the waiting items; tell whether more wait."""
         self._grow()
-        all_signed = self._placer.sign(STEP)
-        slots = np.flatnonzero(self._waiting[: self._placer.signed])[:STEP]
+        slots = np.flatnonzero(self._waiting[: len(self._columns)])[:STEP]
         if len(slots):
             self._waiting[slots] = False
-            self.y[slots] = self._placer.place(self.space, slots)
-            self._live[slots] = live = self._placer.live(slots)
-            self.index.update(slots[live], self.y[slots[live]])
-            self.index.remove(slots[~live])
-        return len(slots) == STEP or not all_signed
+            self._placed[slots] = True
+            self._place(slots)
+        return len(slots) == STEP
 
     def due(self, now: float) -> bool:
         """Tell whether a fit pays at `now` (monotonic seconds)."""
-        if now < self._rest_until or self.waiting >= BULK:
-            return now >= self._rest_until
+        if now < self._rest_until:
+            return False
+        if self._new() >= BULK:
+            return True
         n = len(self._columns)
+        choices = float(self._columns.chosen[:n].sum())
         if not self._choices:
-            return int(np.count_nonzero(self._columns.mass[:n] > 0)) >= WARM
-        return float(self._columns.chosen[:n].sum()) >= GROWTH * self._choices
+            return choices >= FEWEST * KNOWN
+        return choices >= GROWTH * self._choices
 
     async def run(self) -> None:
         """Place what changes and fit when it pays, for ever."""
         while True:
             await asyncio.sleep(STEP_SECONDS)
-            if (self._fit is None or self._fit.done()) and self.due(time.monotonic()):
+            idle = self._fit is None or self._fit.done()
+            if idle and self.due(time.monotonic()):
                 self._fit = asyncio.create_task(self._try_fit())
-            if self._fit is None or self._fit.done() or self.waiting < BULK:
+            if idle or self._new() < BULK:
                 await self._work()
 
     async def fit(self) -> None:
-        """Fit a space to the columns, place everything in it and swap it in."""
-        await _exhaust(lambda: not self._placer.sign(STEP))
+        """Fit the map from content to places, and place by it what is little known."""
+        n = len(self._columns)
+        choices = float(self._columns.chosen[:n].sum())
+        content = await asyncio.to_thread(self._placer.fit)
         self._grow()
+        self.fits += 1
+        self._choices = choices
+        if content is not None:
+            self.content = content
+            for slots in blocks_of(n):
+                self._waiting[slots] |= self._placer.guessed(slots)
+                await asyncio.sleep(0)
+        if self._new() >= BULK or (content is not None and self.waiting >= BULK):
+            await self._place_all()
+
+    def load(self) -> None:
+        """Take over the snapshot, if there is a good one; before the columns are filled."""
+        if self._folder is not None:
+            placed = space_snapshot.load(self._folder, self._columns, self._lore.dimensions)
+            if placed is not None:
+                self._take(placed)
+
+    async def compare(self) -> None:
+        """Look at all items again that the snapshot placed; after the columns are filled."""
+        self._grow()
+        for slots in blocks_of(int(np.count_nonzero(self._placed))):
+            self._place(slots)
+            await asyncio.sleep(0)
+        logger.info("%d of the items in the snapshot have moved since", self.moved)
+
+    async def stop(self) -> None:
+        """Give up a fit that runs and keep a snapshot; `run` must have ended."""
+        self._stopping = True
+        if self._fit is not None:
+            await asyncio.wait([self._fit])
+        n = len(self._columns)
+        if self._folder is not None and self._placed[:n].any():
+            placed = Placed(n, self.y, self._live, self.index, self.content, self._choices)
+            await asyncio.to_thread(space_snapshot.save, self._folder, self._columns, placed)
+        await asyncio.to_thread(self.index.close)
+
+    async def _place_all(self) -> None:
+        """Place everything anew and swap it in, between two requests."""
         self._changed[:] = False
-        placed = await asyncio.to_thread(self._placer.fit, lambda: not self._stopping)
+        placed = await asyncio.to_thread(
+            self._placer.all, self.content, self._choices, lambda: not self._stopping
+        )
         if placed is None:
             return
         if self._folder is not None:
@@ -129,42 +170,25 @@ class ItemSpace:
         self._take(placed)
         # Changed since, these are found a little off their place, or not yet, until the next step.
         self._waiting[:] = self._changed
-        self.fits += 1
         await asyncio.to_thread(old.close)
 
-    def load(self) -> None:
-        """Take over the snapshot, if there is a good one; before the columns are filled."""
-        if self._folder is not None:
-            placed = space_snapshot.load(self._folder, self._columns)
-            if placed is not None:
-                self._take(placed)
+    def _place(self, slots: Slots) -> None:
+        new = self._placer.place(slots, self.content)
+        moved = self._placer.moved(slots, new, self.y, self._live)
+        slots, new = slots[moved], new[moved]
+        self.y[slots] = new
+        self._live[slots] = live = self._placer.live(slots) & new.any(axis=1)
+        self.index.update(slots[live], self.y[slots[live]])
+        self.index.remove(slots[~live])
+        self.moved += len(slots)
 
-    async def compare(self) -> None:
-        """Find the items that no longer stand where the snapshot put them; after the columns are filled."""
-        n = int(np.count_nonzero(self.y.any(axis=1)))
-        if not n:
-            return
-        await _exhaust(lambda: not self._placer.sign(STEP))
-        self._grow()
-        self._changed[:] = False
-        moved = await asyncio.to_thread(self._placer.moved, self.space, self.y, self._live)
-        self._waiting[: len(moved)] = moved | self._changed[: len(moved)]
-        logger.info("%d of the %d items in the snapshot have moved since", self.waiting, n)
-
-    async def stop(self) -> None:
-        """Give up a fit that runs and keep a snapshot; `run` must have ended."""
-        self._stopping = True
-        if self._fit is not None:
-            await asyncio.wait([self._fit])
-        n = self._placer.signed
-        if self._folder is not None and self.y[:n].any():
-            placed = Placed(self.space, n, self.y, self._live, self.index, self._choices)
-            await asyncio.to_thread(space_snapshot.save, self._folder, self._columns, placed)
-        await asyncio.to_thread(self.index.close)
+    def _new(self) -> int:
+        return int(np.count_nonzero(self._waiting & ~self._placed))
 
     async def _work(self) -> None:
         try:
-            await _exhaust(self.step)
+            while self.step():  # noqa: ASYNC110 - it does not wait, it lets requests through
+                await asyncio.sleep(0)
         except Exception:
             # These items keep their place until they change again; the others must not wait for ever.
             logger.exception("some items could not be placed")
@@ -174,24 +198,20 @@ class ItemSpace:
         try:
             await self.fit()
         except Exception:
-            logger.exception("no new space could be fitted; the old one goes on serving")
+            logger.exception("no new places could be fitted; the old ones go on serving")
         self._rest_until = time.monotonic() + max(STEP_SECONDS, REST * (time.monotonic() - began))
 
     def _take(self, placed: Placed) -> None:
-        self.space, self.index, self._choices = placed.space, placed.index, placed.choices
+        self.content, self.index, self._choices = placed.content, placed.index, placed.choices
         self.y, self._live = placed.y, placed.live
+        self._placed = np.arange(len(self.y)) < placed.n
         self._grow()
 
     def _grow(self) -> None:
         capacity = len(self._columns.listed)
-        for name in ("y", "_live", "_waiting", "_changed"):
+        for name in ("y", "_live", "_placed", "_waiting", "_changed"):
             old = getattr(self, name)
             if len(old) < capacity or not old.flags.writeable:
                 new = np.zeros((max(capacity, len(old)), *old.shape[1:]), dtype=old.dtype)
                 new[: len(old)] = old
                 setattr(self, name, new)
-
-
-async def _exhaust(step: Callable[[], bool]) -> None:
-    while step():  # noqa: ASYNC110 - it does not wait, it lets requests through
-        await asyncio.sleep(0)

@@ -14,7 +14,7 @@ import numpy as np
 from api.columns import Columns
 from api.index import VectorIndex
 from api.placing import Placed
-from models.space import Space
+from models.content import SKETCH, WIDTH, Content
 from streams.errors import StateError
 
 logger = logging.getLogger(__name__)
@@ -22,13 +22,13 @@ logger = logging.getLogger(__name__)
 
 def save(folder: Path, columns: Columns, placed: Placed) -> None:
     """Write the snapshot; raises OSError."""
-    n = placed.n
+    n, content = placed.n, placed.content
     meta = {
         "ids": columns.ids[:n],
         "categories": list(columns.category_names),
-        "mean": placed.space.mean.tobytes(),
-        "matrix": placed.space.matrix.tobytes(),
-        "centroids": placed.space.centroids.tobytes(),
+        "content": []
+        if content is None
+        else [content.matrix.tobytes(), content.middle.tobytes(), content.error],
         "y": placed.y[:n].tobytes(),
         "live": placed.live[:n].tobytes(),
         "choices": placed.choices,
@@ -36,26 +36,29 @@ def save(folder: Path, columns: Columns, placed: Placed) -> None:
     placed.index.save(folder, meta)
 
 
-def load(folder: Path, columns: Columns) -> Placed | None:
+def load(folder: Path, columns: Columns, dimensions: int) -> Placed | None:
     """Return the newest good snapshot, its items given their slots in the empty columns, or None."""
     assert not len(columns), "slots must be given before any other item takes one"
     try:
-        found = VectorIndex.load(folder, columns.dimensions + 1)
-        return None if found is None else _restore(columns, *found)
+        found = VectorIndex.load(folder, dimensions + 1)
+        return None if found is None else _restore(columns, dimensions, *found)
     except (StateError, KeyError, TypeError, ValueError) as error:
         logger.warning("the snapshot in %s is left aside, the index is built again: %s", folder, error)
         shutil.rmtree(folder)
         return None
 
 
-def _restore(columns: Columns, index: VectorIndex, meta: dict[str, Any]) -> Placed:
-    d, n = columns.dimensions, len(meta["ids"])
-    space = Space(
-        np.frombuffer(meta["mean"], dtype=np.float32).reshape(d),
-        np.frombuffer(meta["matrix"], dtype=np.float32).reshape(d, d),
-        np.frombuffer(meta["centroids"], dtype=np.float32).reshape(-1, d),
-    )
-    y = np.frombuffer(meta["y"], dtype=np.float16).reshape(n, d + 1)
+def _restore(columns: Columns, dimensions: int, index: VectorIndex, meta: dict[str, Any]) -> Placed:
+    n = len(meta["ids"])
+    content = None
+    if meta["content"]:
+        matrix, middle, error = meta["content"]
+        content = Content(
+            np.frombuffer(matrix, dtype=np.float32).reshape(WIDTH + SKETCH, dimensions + 1),
+            np.frombuffer(middle, dtype=np.float32).reshape(dimensions + 1),
+            float(error),
+        )
+    y = np.frombuffer(meta["y"], dtype=np.float16).reshape(n, dimensions + 1)
     live = np.frombuffer(meta["live"], dtype=np.bool_).reshape(n)
     if len(set(meta["ids"])) < n:
         raise StateError("an item stands in it twice")
@@ -63,4 +66,4 @@ def _restore(columns: Columns, index: VectorIndex, meta: dict[str, Any]) -> Plac
         columns.category(name)
     for item in meta["ids"]:
         columns.slot(item)
-    return Placed(space, n, y, live, index, float(meta["choices"]))
+    return Placed(n, y, live, index, content, float(meta["choices"]))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from api.columns import Columns, Slots
+from api.lore import Lore
 from models.features import Floats
 from models.items import ItemRow
 from models.users import User
@@ -23,6 +24,10 @@ class Tables(Protocol):
     @property
     def columns(self) -> Columns:
         """The items, column by column."""
+
+    @property
+    def lore(self) -> Lore:
+        """What was learned."""
 
     @property
     def on_user_change(self) -> list[Callable[[str], None]]:
@@ -52,17 +57,14 @@ class Tables(Protocol):
 
 
 class Vectors(Protocol):
-    """Where users and items stand: `y` holds the items' unit vectors and a last coordinate for popularity."""
+    """Where items stand: `y` holds out vector and bias of the learned embedding, or what stands in for them."""
 
     @property
     def y(self) -> npt.NDArray[np.float16]:
-        """The places by slot, shape (slots, d + 1)."""
+        """The places by slot, shape (slots, d + 1); zero for an item without one."""
 
-    def query(self, recent: Slots, /) -> Floats | None:
-        """Return the query of the last choices, newest first; None where nothing is known."""
-
-    def similar(self, slot: int, /) -> Floats | None:
-        """Return the query of one item."""
+    def guessed(self, slots: Slots, /) -> npt.NDArray[np.bool_]:
+        """Tell whose place comes from what the catalogue says, more or less."""
 
 
 class Trends(Protocol):
@@ -104,6 +106,11 @@ class State:
     def columns(self) -> Columns:
         """The items, column by column."""
         return self.tables.columns
+
+    @property
+    def lore(self) -> Lore:
+        """What was learned."""
+        return self.tables.lore
 
 
 def codes(columns: Columns, names: Sequence[str]) -> npt.NDArray[np.int32]:

@@ -15,23 +15,32 @@ import numpy as np
 
 from api.columns import Columns, Slots
 from api.follower import Place
+from api.lore import Lore
 from api.popular import Floats, PopularLists
-from api.rows import Rows
-from models import items, popular, users
+from api.rows import ROW, Rows
+from models import items, learned, popular, users
 from models.items import ItemRow
+from models.learned import COMMON
 from models.popular import Popular
 from models.users import User
-from streams.changelog import Note, Reading, Record
+from streams.changelog import Reading, Record
 from streams.errors import StateError
 from streams.settings import Settings
+from streams.topology import TABLES
 
 logger = logging.getLogger(__name__)
 
-# Records taken over between two turns of the event loop, about 2 ms: an item costs 45 us, the others 4.
-CHUNKS = {"users": 400, "items": 30, "popular": 400}
-VERSIONS = {"users": users.VERSION, "items": items.VERSION, "popular": popular.VERSION}
+# Records taken over between two turns of the event loop, about 2 ms: an item costs 45 us, what is learned of one 30,
+# the others 4.
+CHUNKS = {"users": 400, "items": 30, "popular": 400, "learned": 60}
+VERSIONS = {
+    "users": users.VERSION, "items": items.VERSION, "popular": popular.VERSION, "learned": learned.VERSION
+}  # fmt: skip
+PARTED = ("popular", "learned")  # whose key does not decide the partition, so that it stands before the key
+UNITS = {table.name for table in TABLES if table.units}
 CACHED_USERS = 20_000  # decoded, about 10 KB each
 
+Rowed = Mapping[bytes, bytes | None]  # rows by key, None for a deleted one
 T = TypeVar("T", User, ItemRow, Popular)
 
 
@@ -41,6 +50,11 @@ def folder(settings: Settings) -> Path:
     return base / f"g{settings.generation}" if settings.generation else base
 
 
+def _common_first(changed: tuple[bytes, bytes | None]) -> bool:
+    """Sort by this: the row that is no item's holds the clock by which those of items are read."""
+    return changed[0] != COMMON.encode()
+
+
 def last_event(user: User) -> int:
     """Return the offset in `events` of the last record folded into a user's row, -1 for none."""
     events = [key for key in user.marks if key >> 32 == 0]
@@ -48,20 +62,22 @@ def last_event(user: User) -> int:
 
 
 class LocalTables:
-    """The tables `users`, `items` and `popular`; once loaded, they answer from memory and disk alone.
+    """The tables of the topology; once loaded, they answer from memory and disk alone.
 
-    `on_user_change` is called with the id of a changed user, `on_item_change` with the slots of changed
-    items. `refused` counts, by table, rows that this code cannot read; they are left out.
+    `on_user_change` is called with the id of a changed user, `on_item_change` with the slots of items of which a row
+    has changed, or what was learned. `refused` counts, by table, rows that this code cannot read; they are left out.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.columns = Columns(settings.dimensions)
+        self.columns = Columns()
+        self.lore = Lore(self.columns, settings.dimensions, settings.shards)
         self.on_user_change: list[Callable[[str], None]] = []
         self.on_item_change: list[Callable[[Slots], None]] = []
         self.refused: Counter[str] = Counter()
         self._settings = settings
         self._rows: dict[str, Rows] = {}
         self._users: dict[str, User] = {}
+        self._readings: dict[Place, Reading] = {}
         self._held_in: dict[str, set[int]] = {}  # context -> partitions with a row of `popular`
         self._lists = PopularLists(self.columns, self._popular_rows)
 
@@ -80,14 +96,19 @@ class LocalTables:
             self._rows[table] = Rows(path, self._identity(table))
         for key, _ in self._rows["popular"].scan():
             self._held_in.setdefault(key[2:].decode(), set()).add(int.from_bytes(key[:2]))
+        await self._fill("items", 0, b"")
+        for shard in range(self._settings.shards):
+            await self._fill("learned", shard, shard.to_bytes(2))
+
+    async def _fill(self, table: str, partition: int, prefix: bytes) -> None:
         chunk: dict[bytes, bytes | None] = {}
-        for key, row in self._rows["items"].scan():
+        for key, row in self._rows[table].scan(ROW + prefix):
             chunk[key] = row
-            if len(chunk) == CHUNKS["items"]:
-                self._put_items(chunk)
+            if len(chunk) == CHUNKS[table]:
+                self._show(table, partition, chunk)
                 chunk = {}
                 await asyncio.sleep(0)
-        self._put_items(chunk)
+        self._show(table, partition, chunk)
 
     def close(self) -> None:
         """Close the disk."""
@@ -105,14 +126,30 @@ class LocalTables:
 
     def apply(self, table: str, partition: int, records: Sequence[Record]) -> None:
         """Take over records of one partition, in order: the disk first, then memory. Raises StateError."""
+        changed = self._store(table, partition, records)
+        self._show(table, partition, dict(sorted(changed.items(), key=_common_first)))
+
+    def _store(self, table: str, partition: int, records: Sequence[Record]) -> Rowed:
+        """Write what records leave behind to disk, and return it; what is learned comes in whole flushes."""
         rows = self._rows[table]
-        reading = Reading(rows.notes.get(partition, Note()))
+        reading = self._readings.get((table, partition))
+        if reading is None:
+            note, offset = rows.notes.get(partition), rows.offsets.get(partition, -1)
+            reading = self._readings[table, partition] = Reading(note, offset, units=table in UNITS)
         changed = reading.read(records)
-        prefix = partition.to_bytes(2) if table == "popular" else b""
-        prefixed = {prefix + key: row for key, row in changed.items()}
-        rows.put(partition, prefixed, records[-1].offset, reading.note)
+        if changed or reading.offset != rows.offsets.get(partition, -1):
+            prefix = partition.to_bytes(2) if table in PARTED else b""
+            rows.put(
+                partition, {prefix + key: row for key, row in changed.items()}, reading.offset, reading.note
+            )
+        return changed
+
+    def _show(self, table: str, partition: int, changed: Rowed) -> None:
+        """Let answers reflect changed rows."""
         if table == "items":
             self._put_items(changed)
+        elif table == "learned":
+            self._put_learned(partition, changed)
         elif table == "users":
             for key in changed:
                 user_id = key.decode()
@@ -157,6 +194,7 @@ class LocalTables:
 
     def resume(self, spans: Mapping[Place, tuple[int, int]]) -> Mapping[Place, int]:
         """Return where to read on; a table that its changelog no longer explains is wiped first."""
+        self._readings.clear()  # from where the disk stands
         for table, rows in self._rows.items():
             held = {partition: span for (name, partition), span in spans.items() if name == table}
             if reason := rows.distrusted(held, int(time.time() * 1000)):
@@ -174,17 +212,34 @@ class LocalTables:
         """Apply records a chunk at a time, letting requests through in between. Raises StateError."""
         if broken := self._rows[table].broken:
             raise StateError(f"table {table!r} cannot be read: {broken}")
-        for first in range(0, len(records), CHUNKS[table]):
-            self.apply(table, partition, records[first : first + CHUNKS[table]])
-            await asyncio.sleep(0)
+        size = CHUNKS[table]
+        for first in range(0, len(records), size):
+            changed = self._store(table, partition, records[first : first + size])
+            ordered = sorted(changed.items(), key=_common_first)
+            for some in range(0, len(ordered), size):
+                self._show(table, partition, dict(ordered[some : some + size]))
+                await asyncio.sleep(0)
 
-    def _put_items(self, changed: Mapping[bytes, bytes | None]) -> None:
+    def _put_items(self, changed: Rowed) -> None:
         read = {key.decode(): self._decode("items", ItemRow.from_row, row) for key, row in changed.items()}
         slots = self.columns.put_all([(item, row) for item, row in read.items() if row is not None])
         gone = [self.columns.drop(key.decode()) for key, row in changed.items() if row is None]
         touched = np.append(slots, [slot for slot in gone if slot is not None]).astype(np.int64)
         for told in self.on_item_change:
             told(touched)
+
+    def _put_learned(self, shard: int, changed: Rowed) -> None:
+        touched = []
+        for key, row in changed.items():
+            try:
+                slot = self.lore.put(shard, key.decode(), row)
+            except StateError as error:
+                self._refuse("learned", error)
+            else:
+                touched += [] if slot is None else [slot]
+        slots = np.array(touched, dtype=np.int64)
+        for told in self.on_item_change:
+            told(slots)
 
     def _popular_rows(self, context: str) -> list[Popular]:
         places = [n.to_bytes(2) + context.encode() for n in sorted(self._held_in.get(context, ()))]
@@ -197,14 +252,21 @@ class LocalTables:
         try:
             return of(row)
         except StateError as error:
-            if not self.refused[table]:
-                logger.error("rows of %r are left out: %s", table, error)  # noqa: TRY400 - no trace helps
-            self.refused[table] += 1
+            self._refuse(table, error)
             return None
+
+    def _refuse(self, table: str, error: StateError) -> None:
+        if not self.refused[table]:
+            logger.error("rows of %r are left out: %s", table, error)
+        self.refused[table] += 1
 
     def _forget(self, table: str) -> None:
         if table == "items":
             self.columns.clear()
+            for told in self.on_item_change:
+                told(np.arange(len(self.columns)))
+        elif table == "learned":
+            self.lore.clear()
             for told in self.on_item_change:
                 told(np.arange(len(self.columns)))
         elif table == "popular":
@@ -216,4 +278,6 @@ class LocalTables:
     def _identity(self, table: str) -> str:
         s, version = self._settings, VERSIONS[table]
         which = f"partitions {s.api_partitions or 'all'} of {s.partitions}"
+        if table == "learned":
+            which = f"{s.shards} shards, {s.dimensions} dimensions"
         return f"{s.changelog(table)}, version {version}, epoch {s.epoch}, {which}"

@@ -85,7 +85,7 @@ def answered(past: Past, question: Question) -> bytes | None:
             row = tables.item(item_id)
             if row is None:
                 return None
-            found = item_view(item_id, row, past.at)
+            found = item_view(item_id, row, past.at, tables.lore)
         case OfList(request):
             found = past.engine.recommend(request)
     return msgspec.json.encode(msgspec.structs.replace(found, as_of=past.at, positions=past.positions))

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from api.lore import Lore
 from models.decay import current
 from models.items import CHOICES, IMPRESSIONS, VALUE, WINDOWS, ItemRow, ctr, sliding
 from models.users import HALF_LIFE, SESSION_GAP, User
@@ -73,7 +74,7 @@ class Window(msgspec.Struct):
 
 
 class Related(msgspec.Struct):
-    """An item that stood near this one in people's histories; its weight is relative to the first one's."""
+    """An item that is chosen near this one, or after it; its weight is relative to the first one's."""
 
     item_id: str
     weight: float
@@ -123,15 +124,12 @@ def user_view(user_id: str, user: User, now: int) -> UserView:
     )
 
 
-def item_view(item_id: str, row: ItemRow, now: int) -> ItemView:
-    """Return an item as it stands at `now`."""
+def item_view(item_id: str, row: ItemRow, now: int, lore: Lore) -> ItemView:
+    """Return an item as it stands at `now`, with its neighbours by what was learned."""
     windows = {
         name: _window(sums, span, now) for name, sums, span in zip(SPANS, row.windows, WINDOWS, strict=True)
     }
-    best = sorted(row.related.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN]
-    scale = (
-        best[0][1] if best else 1.0
-    )  # weights grow with time in the row, so only their ratios say something
+    near = lore.near(item_id, SHOWN)
     return ItemView(
         item_id=item_id,
         at=now,
@@ -147,7 +145,7 @@ def item_view(item_id: str, row: ItemRow, now: int) -> ItemView:
         surfaces={
             name: {"impressions": shown, "choices": chosen} for name, (shown, chosen) in row.surfaces.items()
         },
-        related=[Related(other, weight / scale) for other, weight in best],
+        related=[Related(other, strength / near[0][1]) for other, strength in near],
         offsets=_offsets("items", row.marks),
     )
 

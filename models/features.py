@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from models.decay import DAY
 from models.places import Slots
+from models.stack import SIGNALS
 
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int32]
@@ -40,9 +41,19 @@ class Feature:
 
 FOLDED: Literal["near-real-time"] = "near-real-time"
 CATALOGUE: tuple[Feature, ...] = (
-    Feature("similarity", FOLDED, "pair", "cosine between the user's last items and the item"),
-    Feature("related", FOLDED, "pair", "log of the decayed co-visits with the last items"),
-    Feature("follows", FOLDED, "pair", "log of the decayed co-visits with the very last item"),
+    Feature("relevance", FOLDED, "pair", "log-score of the stack: all signals, weighed as was learned"),
+    Feature("recent_short", FOLDED, "item", "log(1 + choices), fading over 500 examples"),
+    Feature("recent_middle", FOLDED, "item", "log(1 + choices), fading over 5,000 examples"),
+    Feature("recent_long", FOLDED, "item", "log(1 + choices), fading over 50,000 examples"),
+    Feature("chosen", FOLDED, "item", "log(1 + choices) that were learned from"),
+    Feature("rested", FOLDED, "item", "log(1 + examples since it was chosen last)"),
+    Feature("alike", FOLDED, "pair", "cosine of being chosen near the last items, 1 for the nearest"),
+    Feature("alike_log", FOLDED, "pair", "its logarithm"),
+    Feature("follows", FOLDED, "pair", "how often it came after the last items, 1 for the likeliest"),
+    Feature("follows_log", FOLDED, "pair", "its logarithm"),
+    Feature("next", FOLDED, "pair", "how often it came right after the very last item, 1 for the likeliest"),
+    Feature("next_log", FOLDED, "pair", "its logarithm"),
+    Feature("embedding", FOLDED, "pair", "the embedding's logit: the last items' vector by the item's"),
     Feature("popular_hour", FOLDED, "item", "log(1 + choices) in the last hour", ttl=DAY // 12),
     Feature("popular_day", FOLDED, "item", "log(1 + choices) in the last day", ttl=2 * DAY),
     Feature("popular_week", FOLDED, "item", "log(1 + choices) in the last week", ttl=14 * DAY),
@@ -64,6 +75,8 @@ CATALOGUE: tuple[Feature, ...] = (
 )
 NAMES: tuple[str, ...] = tuple(feature.name for feature in CATALOGUE)
 COLUMN = {name: n for n, name in enumerate(NAMES)}
+LEARNED = slice(COLUMN[SIGNALS[0]], COLUMN[SIGNALS[-1]] + 1)  # the stack's signals, in its order
+assert NAMES[LEARNED] == SIGNALS, "the stack's signals stand together, in its order"
 
 
 class Items(Protocol):
@@ -80,8 +93,6 @@ class Items(Protocol):
     published_at: npt.NDArray[np.float64]
     first_at: npt.NDArray[np.float64]
     categories: Codes
-    related: Codes
-    related_weight: Floats
     seen_hash: npt.NDArray[np.uint32]
 
 
@@ -89,14 +100,14 @@ class Items(Protocol):
 class Asker:
     """Who asks, in slots and category codes; `recent` newest first, `now` in ms.
 
-    `affinity` and `session` are (codes, shares); `history` are the items chosen before with `times` and the
-    ms of the `last` time; `seen` are hashes; `query` is where the user stands among the items' vectors.
+    `after` are the last choices in the learner's slots, as far as it knows them. `affinity` and `session` are
+    (codes, shares); `history` are the items chosen before with `times` and the ms of the `last` time; `seen` are
+    hashes.
     """
 
     now: float
     recent: Slots = field(default_factory=lambda: NONE[0])
-    related: Sparse = NONE
-    follows: Sparse = NONE
+    after: Codes = field(default_factory=lambda: NO_CODES[0])
     in_context: Sparse = NONE
     affinity: tuple[Codes, Floats] = NO_CODES
     session: tuple[Codes, Floats] = NO_CODES
@@ -105,4 +116,3 @@ class Asker:
     last: npt.NDArray[np.float64] = field(default_factory=lambda: NO_TIMES)
     seen: npt.NDArray[np.uint32] = field(default_factory=lambda: NO_HASHES)
     events: int = 0
-    query: Floats | None = None

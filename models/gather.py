@@ -6,29 +6,25 @@ import numpy as np
 import numpy.typing as npt
 
 from models.decay import DAY
-from models.features import COLUMN, NAMES, NO_CODES, NONE, Asker, Codes, Floats, Items, Sparse
+from models.features import COLUMN, LEARNED, NAMES, NO_CODES, Asker, Codes, Floats, Items, Sparse
 from models.items import PRIOR_CTR
 from models.places import Places, Slots
 
 FADING = 0.8  # weight of the next older item of a history
-DAMP = 5.0  # choices that a co-visit is worth less than it seems
-LIFT = 100.0  # brings co-visits to where a logarithm tells them apart
 WEEK = 7 * DAY
 
 
-def gather(asker: Asker, items: Items, places: Places, vectors: Floats | None = None) -> Floats:
+def gather(asker: Asker, items: Items, places: Places, signals: Floats, relevance: Floats) -> Floats:
     """Return the features of the slots that `places` holds, shape (n, len(NAMES)).
 
-    `vectors` are the candidates' unit vectors, shape (n, d), and `asker.query` lies among them.
+    `signals` (n, SIGNALS) and `relevance` (n,) are those of models/stack.py for the same slots.
     """
     slots = places.slots
     matrix = np.zeros((len(NAMES), len(slots)), dtype=np.float32)
     row = {name: matrix[n] for name, n in COLUMN.items()}
-    if vectors is not None and asker.query is not None:
-        np.dot(vectors, asker.query, out=row["similarity"])
+    matrix[LEARNED] = signals.T
+    row["relevance"][:] = relevance
     for name, sparse in (
-        ("related", (asker.related[0], np.log1p(LIFT * asker.related[1]))),
-        ("follows", (asker.follows[0], np.log1p(LIFT * asker.follows[1]))),
         ("in_context", asker.in_context),
         ("repeats", (asker.history, np.log1p(asker.times))),
         ("repeated", (asker.history, _faded(asker.last, asker.now))),
@@ -54,25 +50,6 @@ def gather(asker: Asker, items: Items, places: Places, vectors: Floats | None = 
     row["boost"][:] = np.log(np.maximum(items.boost[slots], np.float32(1e-3)))
     row["experience"][:] = np.log1p(asker.events)
     return matrix.T
-
-
-def covisits(recent: Slots, items: Items, places: Places) -> Sparse:
-    """Return the items related to the recent ones, best first; `places` is scratch memory.
-
-    The sum over k of .8^k w(h_k, i) / (sqrt(n_h) + 5) / sqrt(n_i + 5): the item-item cosine of Sarwar et al.
-    2001, shrunk, fading along the history.
-    """
-    if not len(recent):
-        return NONE
-    pull = FADING ** np.arange(len(recent)) / (np.sqrt(items.chosen[recent]) + DAMP)
-    related = items.related[recent]
-    real = related >= 0
-    weights = (items.related_weight[recent] * pull[:, None])[real]
-    others = related[real].astype(np.int64)
-    slots = others[places.take(others)]
-    sums = np.bincount(places.find(others), weights, len(slots)) / np.sqrt(items.chosen[slots] + DAMP)
-    order = np.argsort(-sums, kind="stable")
-    return slots[order], sums[order].astype(np.float32)
 
 
 def seen(asker: Asker, items: Items, slots: Slots) -> npt.NDArray[np.bool_]:

@@ -77,8 +77,8 @@ def arrange(
 ) -> Order:
     """Return the best n, the first ten varied: at most `cap` of a category while others are left (0: any).
 
-    `categories` has shape (candidates, k), -1 for none; codes in `free` are not counted. With `vectors` (unit
-    rows) and `diversity` the first ten are chosen by maximal marginal relevance (Carbonell and Goldstein
+    `categories` has shape (candidates, k), -1 for none; codes in `free` are not counted. With `vectors` (whose
+    directions count) and `diversity` the first ten are chosen by maximal marginal relevance (Carbonell and Goldstein
     1998), whose lambda is 1 - `diversity`. `pins` gives places (from 0) to candidates.
     """
     n = min(n, len(scores))
@@ -165,7 +165,9 @@ class _Top:
 
     def spread(self, diversity: float, rows: Floats) -> None:
         """Weigh likeness to what was chosen already against worth, both between 0 and 1."""
-        self._diversity, self._rows = diversity, rows
+        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        self._diversity = diversity
+        self._rows = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
         lowest = self._worth[-1]
         self._worth = (1.0 - diversity) * (self._worth - lowest) / ((self._worth[0] - lowest) or 1.0)
 

@@ -78,7 +78,7 @@ def operations(services: Services) -> list[Operation]:
         row = services.tables.item(item_id)
         if row is None:
             raise Problem(404, "not-found", f"item {item_id!r} is not known to this replica")
-        return as_json(item_view(item_id, row, services.now()))
+        return as_json(item_view(item_id, row, services.now(), services.tables.lore))
 
     one, bad = "/v1/items/{item_id}", (400, 408, 413, 415, 422, 503)
     return [

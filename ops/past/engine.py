@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
+import numpy as np
 
 from agents.table import Rows
 from api.columns import Columns, Slots
 from api.engine import Engine
+from api.lore import Lore
 from api.popular import Floats, PopularLists
 from api.space import ItemSpace
 from api.state import State
@@ -32,30 +34,36 @@ class PastTables:
     """The tables of a scratch folder (`api.state.Tables`); `rows` are for folding on, and keep it up to date."""
 
     def __init__(self, scratch: Scratch, settings: Settings) -> None:
-        self.columns = Columns(settings.dimensions)
+        self.columns = Columns()
+        self.lore = Lore(self.columns, settings.dimensions, settings.shards)
         self.on_user_change: list[Callable[[str], None]] = []
         self.on_item_change: list[Callable[[Slots], None]] = []
         self.ready = True
         self._scratch = scratch
         self._partitions = settings.partitions
+        self._shards = settings.shards
         self._lists = PopularLists(self.columns, self._popular_rows)
         self.rows: Mapping[str, Rows] = {
             "users": scratch.rows("users"),  # read row by row, so nothing is to be kept up to date
             "items": _Watched(scratch.rows("items"), self._items_changed),
             "popular": _Watched(scratch.rows("popular"), self._popular_changed),
+            "learned": _Watched(scratch.rows("learned"), self._learned_changed),
         }
 
     def fill(self) -> None:
-        """Take over all items."""
-        rows = self._scratch.rows("items")
-        for number in range(self._partitions):
-            chunk = {}
-            for key, row in rows.scan(number):
-                chunk[key] = row
-                if len(chunk) == CHUNK:
-                    self._items_changed(chunk)
-                    chunk = {}
-            self._items_changed(chunk)
+        """Take over all items, and what was learned of them."""
+        for table, partitions, changed in (
+            ("items", self._partitions, self._items_changed),
+            ("learned", self._shards, self._learned_changed),
+        ):
+            for number in range(partitions):
+                chunk = {}
+                for key, row in self._scratch.rows(table).scan(number):
+                    chunk[key] = row
+                    if len(chunk) == CHUNK:
+                        changed(number, chunk)
+                        chunk = {}
+                changed(number, chunk)
 
     def user(self, user_id: str) -> User | None:
         """Return a user."""
@@ -91,14 +99,19 @@ class PastTables:
         found = (rows.get_row(number, key) for number in range(self._partitions))
         return [Popular.from_row(row) for row in found if row is not None]
 
-    def _items_changed(self, changed: Mapping[bytes, bytes | None]) -> None:
+    def _learned_changed(self, shard: int, changed: Mapping[bytes, bytes | None]) -> None:
+        slots = [self.lore.put(shard, key.decode(), row) for key, row in changed.items()]
+        for told in self.on_item_change:
+            told(np.array([slot for slot in slots if slot is not None], dtype=np.int64))
+
+    def _items_changed(self, _: int, changed: Mapping[bytes, bytes | None]) -> None:
         slots = self.columns.put_all(
             [(key.decode(), ItemRow.from_row(row)) for key, row in changed.items() if row is not None]
         )
         for told in self.on_item_change:
             told(slots)
 
-    def _popular_changed(self, changed: Iterable[bytes]) -> None:
+    def _popular_changed(self, _: int, changed: Iterable[bytes]) -> None:
         for key in changed:
             self._lists.forget(key.decode())
 
@@ -108,14 +121,14 @@ class Then:
 
     def __init__(self, scratch: Scratch, settings: Settings) -> None:
         self.tables = PastTables(scratch, settings)
-        self._space = ItemSpace(self.tables.columns)
+        self._space = ItemSpace(self.tables.columns, self.tables.lore)
         self._trends = Trends(self.tables.columns)
         self.tables.on_item_change.append(self._space.touch)
         self.state = State(self.tables, self._space, self._trends, self._space)
         self.tables.fill()
 
     def settle(self, at: int) -> None:
-        """Compute trends as of `at` (ms) and place the items that changed, in a space fitted anew when that pays."""
+        """Compute trends as of `at` (ms) and place the items that changed, by a map fitted anew when that pays."""
         self._trends.refresh(at)
         if self._space.due(time.monotonic()):
             asyncio.run(self._space.fit())
@@ -139,11 +152,11 @@ def engine_of(state: State, config: Config) -> Engine:
 class _Watched:
     """Rows that tell which of them were written."""
 
-    def __init__(self, rows: Rows, told: Callable[[Mapping[bytes, bytes | None]], None]) -> None:
+    def __init__(self, rows: Rows, told: Callable[[int, Mapping[bytes, bytes | None]], None]) -> None:
         self._rows, self._told = rows, told
-        self.get_row, self.offset = rows.get_row, rows.offset
+        self.get_row, self.offset, self.scan = rows.get_row, rows.offset, rows.scan
 
     def put_rows(self, partition: int, rows: Mapping[bytes, bytes | None], offset: int) -> None:
         """Write rows, and tell."""
         self._rows.put_rows(partition, rows, offset)
-        self._told({key: row for key, row in rows.items() if key != NOTE})
+        self._told(partition, {key: row for key, row in rows.items() if key != NOTE})

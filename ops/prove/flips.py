@@ -16,8 +16,10 @@ import numpy as np
 
 from api import space_snapshot
 from api.columns import Columns
+from api.lore import Lore
 from api.space import ItemSpace
 from models.items import ItemRow, list_item
+from models.learned import Learned
 from streams.items import Item
 
 DIMENSIONS, ITEMS = 8, 24  # small, so that every byte can be tried
@@ -25,13 +27,14 @@ DIMENSIONS, ITEMS = 8, 24  # small, so that every byte can be tried
 
 def write(folder: Path) -> None:
     """Write the snapshot of a small space, as an API process does when it stops."""
-    columns = Columns(DIMENSIONS)
-    space = ItemSpace(columns, folder)
-    draw = np.random.default_rng(1)
+    columns = Columns()
+    lore = Lore(columns, DIMENSIONS)
+    space = ItemSpace(columns, lore, folder)
+    learned = Learned(DIMENSIONS)
     for n in range(ITEMS):
         row = list_item(ItemRow(chosen=n), Item(title=f"item-{n}", categories=(f"category-{n % 3}",)))
-        row.context, row.mass = draw.normal(size=DIMENSIONS).astype(np.float32), 5.0
         space.touch(np.array([columns.put(f"item-{n}", row)]))
+        lore.put(0, f"item-{n}", learned.row(learned.slot(f"item-{n}")))
     while space.step():
         pass
     space.index.rebuild(wait=True)
@@ -58,7 +61,7 @@ def flip(good: Path, every: int) -> tuple[int, list[str]]:
 
 def taken(folder: Path) -> bool:
     """Tell whether an API process would start from the snapshot."""
-    return space_snapshot.load(folder, Columns(DIMENSIONS)) is not None
+    return space_snapshot.load(folder, Columns(), DIMENSIONS) is not None
 
 
 if __name__ == "__main__":

@@ -222,6 +222,7 @@ def test_a_cold_item_has_neighbours_of_its_kind():
     fake.refresh(NOW)
     answer = engine_of(fake).similar("i900", 20, at=NOW, explain=True)
     assert answer.counts["similar"]
+    assert (answer.rung, answer.reason) == ("light", "nothing is known of what this user chose yet")
     assert sum(int(item[1:]) % 8 == 2 for item in ids(answer)[:10]) == 3  # as many as one kind may have
 
 

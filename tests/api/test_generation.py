@@ -13,7 +13,7 @@ from api.app import create_app
 from api.engine import Engine
 from api.fake import Fake
 from api.generation import Serving
-from models import items, popular, users
+from models import items, learned, popular, users
 from models.surfaces import load
 from streams.errors import StateError
 from streams.events import Event
@@ -36,7 +36,8 @@ def fake(*chosen):
 def recorded(*stages):
     folds = {
         "users": f"users={users.VERSION} dimensions=16 weights=a",
-        "items": f"items={items.VERSION} popular={popular.VERSION} dimensions=16",
+        "items": f"items={items.VERSION} popular={popular.VERSION}",
+        "learner": f"learned={learned.VERSION} dimensions=16",
     }
     return Generations(
         all=tuple(Generation(number=n, stage=stage, folds=folds) for n, stage in stages),
@@ -162,7 +163,7 @@ def test_rows_of_another_release_are_not_served(tmp_path, monkeypatch, halves):
     async def main():
         async with serving(tmp_path, monkeypatch, recorded((0, "live"))) as served:
             other = recorded((0, "standby"), (1, "live"))
-            folds = {"users": "users=99 dimensions=16", "items": "items=1 popular=1 dimensions=16"}
+            folds = other.find(1).folds | {"users": "users=99"}
             served._learn(other.put(msgspec.structs.replace(other.find(1), folds=folds)))
             await until(lambda: served.trouble)
             assert "1 is live and cannot be read; 0 is served: this process reads users=" in served.trouble

@@ -10,19 +10,23 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from api.columns import CATEGORIES, NEIGHBOURS, Columns
+from api.columns import CATEGORIES, Columns
 from api.follower import followed
 from api.replica import Replica
 from api.rows import AWAY_MS, Rows
 from api.tables import CHUNKS
-from models import popular
+from models import popular, stack
+from models.content import terms
 from models.decay import DAY, current, growth
 from models.items import CHOICES, VALUE, WINDOWS, ItemRow, list_item
+from models.learned import COMMON, Learned
+from models.learner import Learner
 from models.marks import source
 from models.popular import Popular, choose
-from models.users import HALF_LIFE, User
+from models.users import User
 from streams.changelog import NOTE, Note, encode, headers
 from streams.errors import SettingsError, StateError
+from streams.examples import Choice
 from streams.items import Item
 from streams.settings import Settings
 from streams.touches import origin_of
@@ -70,9 +74,6 @@ def an_item(seed, choices=5, *, listed=True):
         item.first_at, item.last_at, item.chosen = NOW, NOW + int(rng.integers(DAY)), choices
         item.examined, item.answered = float(rng.exponential(9)), int(rng.integers(choices + 1))
         item.windows = [[NOW // span, *rng.integers(0, 9, 6).tolist()] for span in WINDOWS]
-        others = rng.choice(90, min(90, 4 * choices), replace=False)
-        item.related = {f"i{n}": growth(item.last_at, HALF_LIFE) * float(rng.exponential()) for n in others}
-        item.context, item.mass = rng.normal(size=D).astype(np.float32), float(rng.exponential() + 0.1)
     return item
 
 
@@ -105,20 +106,11 @@ def check_column(columns, slot, row):
         assert columns.tiles[slot, n] == window[0]
         assert columns.choices[slot, n].tolist() == [window[1 + CHOICES], window[4 + CHOICES]]
         assert columns.values[slot, n].tolist() == [window[1 + VALUE], window[4 + VALUE]]
-    related = {columns.ids[other]: weight for other, weight in neighbours(columns, slot)}
-    best = sorted(row.related.values(), reverse=True)[:NEIGHBOURS]
-    scale = growth(row.last_at, HALF_LIFE) if row.last_at else 1.0
-    assert np.allclose(list(related.values()), np.array(best) / scale)
-    assert all(np.isclose(row.related[other] / scale, weight) for other, weight in related.items())
-    if row.mass:
-        assert np.allclose(columns.context[slot], row.context / row.mass, rtol=1e-3, atol=1e-3)
-    else:
-        assert not columns.context[slot].any()
-
-
-def neighbours(columns, slot):
-    pairs = zip(columns.related[slot], columns.related_weight[slot], strict=True)
-    return [(other, weight) for other, weight in pairs if other >= 0]
+    own = columns.terms[slot]
+    assert tuple(own[own != 0].tolist()) == terms(
+        said.get("title", ""), (), tuple(said.get("categories", ()))
+    )
+    assert columns.described[slot] == own.any()
 
 
 row_of_an_item = st.builds(an_item, st.integers(0, 50), st.integers(0, 20), listed=st.booleans())
@@ -129,7 +121,7 @@ row_of_an_item = st.builds(an_item, st.integers(0, 50), st.integers(0, 20), list
     st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | row_of_an_item), max_size=12), st.integers(1, 5)
 )
 def test_columns_equal_the_last_rows_however_they_came(history, size):
-    columns, last = Columns(D, capacity=1), {}
+    columns, last = Columns(capacity=1), {}
     for first in range(0, len(history), size):
         changed = dict(history[first : first + size])
         columns.put_all([(item, row) for item, row in changed.items() if row is not None])
@@ -157,7 +149,7 @@ def test_what_was_applied_is_read(replica):
     replica.apply("users", 1, records([("u1", None)], 3))
     assert replica.user("u1") is None
     assert changed == ["u1"] * 3
-    assert replica.offsets == {"users": {1: 3}, "items": {0: 1}, "popular": {}}
+    assert replica.offsets == {"users": {1: 3}, "items": {0: 1}, "popular": {}, "learned": {}}
 
 
 def test_a_deleted_item_is_forgotten_but_keeps_its_slot(replica):
@@ -355,6 +347,80 @@ def test_popular_lists_change_with_their_rows(replica):
     assert replica.contexts() == []
 
 
+def a_learner(seed, trails=30):
+    learner, rng = Learner(Learned(D)), np.random.default_rng(seed)
+    for n in range(trails):
+        item, *after = (f"i{k}" for k in rng.permutation(9)[:4])
+        learner.learn(Choice(n, item, tuple(after), NOW + n, 1.0))
+    return learner.learned
+
+
+def flush(learned, first=0, owner=0):
+    """Return the records of a flush that holds everything, its note last."""
+    rows = [(key, learned.row(slot)) for key, slot in learned.slot_of.items()]
+    rows.append((COMMON, learned.common.row()))
+    said = [Said(n, key.encode(), row, headers(owner)) for n, (key, row) in enumerate(rows, first)]
+    return [*said, Said(first + len(rows), NOTE, encode(Note(owner, {"examples": 9})), headers(owner))]
+
+
+def as_learned(lore, learned):
+    """Assert that a replica's lore says of every trail what the learner itself would."""
+    after, own = lore.after(["i1", "i2"]), learned.slots(("i1", "i2"))
+    items = sorted(learned.slot_of)
+    theirs = stack.signals(learned, own, np.array([learned.slot_of[item] for item in items], np.int32))
+    columns = np.array([lore._columns.slot_of[item] for item in items])
+    assert np.array_equal(lore.signals(after, columns), theirs)
+    assert np.array_equal(lore.relevance(theirs, after), stack.relevance(learned, theirs, 2))
+    near, strengths = stack.neighbours(learned, own, 99)
+    found, same = lore.related(after, 99)
+    assert [lore._columns.ids[slot] for slot in found] == [learned.keys[slot] for slot in near]
+    assert np.array_equal(strengths, same)
+    assert np.array_equal(lore.query(after), stack.query(learned, own))
+
+
+def test_what_is_learned_is_taken_over_in_whole_flushes(settings, replica):
+    learned, told = a_learner(1), []
+    replica.on_item_change.append(lambda slots: told.extend(slots.tolist()))
+    said = flush(learned)
+    replica.apply("learned", 0, said[:5])
+    assert not len(replica.lore.after(["i1", "i2"]))
+    assert replica.offsets["learned"] == {}
+    replica.apply("learned", 0, said[5:])
+    assert replica.offsets["learned"] == {0: len(said) - 1}
+    as_learned(replica.lore, learned)
+    assert sorted(told) == sorted(replica.columns.slot_of[item] for item in learned.slot_of)
+    torn = flush(a_learner(2), len(said))[:5]
+    replica.apply("learned", 0, torn)
+    as_learned(replica.lore, learned)
+    replica.close()
+    again = opened(settings)
+    as_learned(again.lore, learned)
+    assert again.resume({("learned", 0): (0, 99)})["learned", 0] == len(said)
+    again.apply("learned", 0, torn)
+    as_learned(again.lore, learned)
+    again.close()
+    replica._rows.clear()  # closed already
+
+
+def test_a_row_of_what_is_learned_that_cannot_be_read_is_left_out(replica, caplog):
+    learned = a_learner(1)
+    said = flush(learned)
+    bad = said[2]._replace(value=b"\x91\x63")
+    replica.apply("learned", 0, [*said[:2], bad, *said[3:]])
+    assert replica.refused == {"learned": 1}
+    assert "version 99" in caplog.text
+    assert bad.key.decode() not in replica.lore.learned.slot_of
+    assert len(replica.lore.learned) == len(learned) - 1
+
+
+def test_what_is_learned_can_be_wiped_alone(replica):
+    replica.apply("items", 0, records([("i1", an_item(1).row())]))
+    replica.apply("learned", 0, flush(a_learner(1)))
+    replica.resume({("items", 0): (0, 1), ("learned", 0): (50, 99)})
+    assert not len(replica.lore.learned)
+    assert replica.item("i1") is not None
+
+
 def test_the_offset_of_a_user_is_that_of_the_newest_epoch_of_events(replica):
     user = User(
         marks={source(0, 0, 1): origin_of(500, 0), source(0, 1, 1): origin_of(7, 2), source(1, 1, 1): 9}
@@ -366,7 +432,7 @@ def test_the_offset_of_a_user_is_that_of_the_newest_epoch_of_events(replica):
 @pytest.mark.parametrize("value", ["x", "-1", "1-x", "3-9", "1,,a"])
 def test_impossible_partitions_are_refused(value):
     with pytest.raises(SettingsError, match="REFOLD_API_PARTITIONS"):
-        followed(Settings(partitions=4, api_partitions=value))
+        followed(Settings(partitions=4, api_partitions=value), "users")
 
 
 def test_the_loop_turns_while_much_is_taken_over(replica):

@@ -1,4 +1,4 @@
-"""The live space: in step with the columns, of one piece with its index, the same after a restart."""
+"""The live space: in step with what is learned, of one piece with its index, the same after a restart."""
 
 import asyncio
 
@@ -9,47 +9,60 @@ from hypothesis import strategies as st
 
 from api import space as live
 from api.columns import Columns
-from api.placing import Placer
+from api.lore import Lore
+from api.placing import MOVED, Placer
 from api.space import ItemSpace
 from models.items import ItemRow, list_item
-from models.space import Space
+from models.learned import BIAS, CHOSEN, Learned
 from streams.items import Item
 
 D = 16
 
 
-def put(columns, n, seed=0, *, warm=True, available=True, listed=True):
-    """Give items `i<n>` a row and return its slot."""
-    rng = np.random.default_rng([seed, n])
-    row = ItemRow()
-    if listed:
-        list_item(row, Item(categories=(f"c{n % 5}",), available=available))
-    if warm:
-        row.context, row.mass = rng.normal(size=D).astype(np.float32), float(rng.integers(2, 50))
-        row.chosen = int(rng.integers(1, 20))
-    return columns.put(f"i{n}", row)
+class World:
+    """Columns, lore and a learner's rows that a test can change at will."""
 
+    def __init__(self, folder=None, capacity=1024):
+        self.columns = Columns(capacity)
+        self.lore = Lore(self.columns, D)
+        self.learned = Learned(D)
+        self.space = ItemSpace(self.columns, self.lore, folder)
 
-def settle(space):
-    while space.step():
-        pass
+    def put(self, n, seed=0, *, warm=True, available=True, listed=True):
+        """Give item `i<n>` its rows and return its slot."""
+        row = ItemRow(chosen=9 if warm else 0)
+        if listed:
+            list_item(row, Item(categories=(f"c{n % 5}",), available=available))
+        slot = self.columns.put(f"i{n}", row)
+        if warm:
+            self.learn(n, seed)
+        self.space.touch(np.array([slot]))
+        return slot
 
+    def learn(self, n, seed=0):
+        """Say of an item what a learner might: something of its own, more of its kind."""
+        rng, kind = np.random.default_rng([seed, n]), np.random.default_rng(n % 5)
+        slot = self.learned.slot(f"i{n}")
+        self.learned.out[slot] = kind.normal(size=D) + 0.3 * rng.normal(size=D)
+        self.learned.arrays.numbers[slot, [CHOSEN, BIAS]] = rng.integers(5, 90), rng.normal()
+        self.lore.put(0, f"i{n}", self.learned.row(slot))
 
-def check_in_step(columns, space):
-    """Assert that vectors and index are what placing everything from nothing gives."""
-    n = len(columns)
-    placer = Placer(columns)
-    assert placer.sign(n)
-    y, found = placer.place_all(space.space)[:n], placer.live(np.arange(n))
-    placed = space.y[:n].any(axis=1)
-    assert np.allclose(space.y[:n][placed], y[placed], atol=2e-3)
-    query = np.append(np.zeros(D), 1).astype(np.float32)
-    slots, _ = space.search(query, n + 1)
-    assert sorted(slots) == np.flatnonzero(found).tolist()
-    for slot in slots[:5]:
-        best, scores = space.search(y[slot].astype(np.float32), 1)
-        assert scores[0] >= float(y[slot].astype(np.float32) @ y[slot].astype(np.float32)) - 1e-2
-        assert best.size
+    def settle(self):
+        while self.space.step():
+            pass
+
+    def in_step(self):
+        """Assert that places and index are, but for what may be off, what placing everything from nothing gives."""
+        n, space = len(self.columns), self.space
+        placer, every = Placer(self.columns, self.lore), np.arange(n)
+        new, old = placer.place(every, space.content), space.y[:n].astype(np.float32)
+        assert (np.linalg.norm(new - old, axis=1) <= (MOVED + 2e-3) * np.linalg.norm(old, axis=1)).all()
+        found = placer.live(every) & new.any(axis=1)
+        slots, _ = space.search(np.append(np.zeros(D), 1).astype(np.float32), n + 1)
+        assert sorted(slots) == np.flatnonzero(found).tolist()
+        for slot in slots[:5]:
+            _, scores = space.search(old[slot], 1)
+            assert scores[0] >= float(old[slot] @ old[slot]) - 0.1
 
 
 changes = st.lists(
@@ -60,182 +73,188 @@ changes = st.lists(
 @settings(deadline=None, max_examples=30)
 @given(changes, st.integers(1, 20))
 def test_it_is_in_step_however_items_change(history, every):
-    columns = Columns(D, capacity=2)
-    space = ItemSpace(columns)
+    world = World(capacity=2)
     for n, (item, seed, warm, available, listed) in enumerate(history):
-        slot = put(columns, item, seed, warm=warm, available=available, listed=listed)
-        space.touch(np.array([slot]))
+        world.put(item, seed, warm=warm, available=available, listed=listed)
         if n % every == 0:
-            space.step()
-    settle(space)
-    check_in_step(columns, space)
+            world.space.step()
+    world.settle()
+    world.in_step()
 
 
 def filled(n=300, folder=None):
-    columns = Columns(D)
-    space = ItemSpace(columns, folder)
-    space.touch(np.array([put(columns, item) for item in range(n)], dtype=np.int64))
-    return columns, space
+    world = World(folder)
+    for item in range(n):
+        world.put(item)
+    return world
 
 
-def test_a_fit_moves_everything_at_once():
-    columns, space = filled()
-    settle(space)
-    assert np.array_equal(space.space.matrix, np.eye(D))
-    before = space.y.copy()
-    asyncio.run(space.fit())
-    assert not np.array_equal(space.space.matrix, np.eye(D))
-    assert not np.allclose(space.y, before)
-    assert len(space.space.centroids) == 5
-    check_in_step(columns, space)
+def test_the_index_hears_only_of_what_moved_far():
+    world = filled()
+    world.settle()
+    told, slot = world.space.moved, world.learned.slot_of["i7"]
+    for step, heard in ((1 + MOVED / 2, 0), (1 + 2 * MOVED, 1), (1.0, 1)):
+        world.learned.out[slot] *= step
+        world.learned.arrays.numbers[slot, BIAS] *= step
+        world.lore.put(0, "i7", world.learned.row(slot))
+        world.space.touch(np.array([world.columns.slot_of["i7"]]))
+        world.settle()
+        world.in_step()
+        assert world.space.moved - told == heard
 
 
-def test_what_changes_during_a_fit_is_placed_afterwards(monkeypatch):
-    columns, space = filled()
-    settle(space)
-    fit = Placer.fit
+def test_an_item_nobody_chose_stands_with_those_that_are_said_to_be_like_it():
+    world = filled()
+    asyncio.run(world.space.fit())
+    assert world.space.content is not None
+    slot = world.put(1001, warm=False)  # of category c1
+    world.settle()
+    world.in_step()
+    y = world.space.y.astype(np.float32)
+    nearness = y[:300, :-1] @ y[slot, :-1]
+    assert nearness[1::5].mean() > max(nearness[k::5].mean() for k in (0, 2, 3, 4))
+    assert world.space.guessed(np.array([slot, 1])).tolist() == [
+        True,
+        world.lore.chosen(np.array([1]))[0] < 20,
+    ]
 
-    def slow(placer, going_on):
-        placed = fit(placer, going_on)
-        space.touch(np.array([put(columns, 3, seed=9), put(columns, 5, available=False), put(columns, 2000)]))
+
+def test_before_there_is_a_map_it_has_no_place():
+    world = filled(20)
+    slot = world.put(1001, warm=False)
+    world.settle()
+    world.in_step()
+    assert not world.space.y[slot].any()
+    assert not world.space.guessed(np.array([slot])).any()
+
+
+def test_what_changes_while_everything_is_placed_is_placed_afterwards(monkeypatch):
+    monkeypatch.setattr(live, "BULK", 100)
+    world = filled()
+    place = Placer.all
+
+    def slow(placer, *given):
+        placed = place(placer, *given)
+        world.put(3, seed=9), world.put(5, available=False), world.put(2000)
         return placed
 
-    monkeypatch.setattr(Placer, "fit", slow)
-    asyncio.run(space.fit())
-    assert space.waiting == 3
-    settle(space)
-    check_in_step(columns, space)
+    monkeypatch.setattr(Placer, "all", slow)
+    assert world.space.due(1.0)
+    asyncio.run(world.space.fit())
+    assert world.space.waiting == 3
+    world.settle()
+    world.in_step()
 
 
 def test_items_that_cannot_be_placed_stop_nothing(monkeypatch, caplog):
-    _, space = filled(3 * live.STEP)
+    monkeypatch.setattr(live, "STEP", 50)
+    world = filled(150)
     place = Placer.place
 
-    def fail_once(placer, space, slots):
+    def fail_once(placer, slots, by):
         monkeypatch.setattr(Placer, "place", place)
         raise ValueError("ours")
 
     monkeypatch.setattr(Placer, "place", fail_once)
-    asyncio.run(space._work())
-    asyncio.run(space._work())
-    assert space.waiting == 0
-    assert np.count_nonzero(space.y.any(axis=1)) == 2 * live.STEP
+    asyncio.run(world.space._work())
+    asyncio.run(world.space._work())
+    assert world.space.waiting == 0
+    assert np.count_nonzero(world.space.y.any(axis=1)) == 100
     assert "could not be placed" in caplog.text
 
 
-def test_a_fit_that_fails_leaves_the_old_space(monkeypatch, caplog):
-    columns, space = filled()
-    settle(space)
-    old = space.space
+def test_a_fit_that_fails_leaves_the_old_map(monkeypatch, caplog):
+    world = filled()
+    asyncio.run(world.space._try_fit())
+    old = world.space.content
 
-    def fail(placer, going_on):
+    def fail(placer):
         raise MemoryError("ours")
 
     monkeypatch.setattr(Placer, "fit", fail)
-    asyncio.run(space._try_fit())
-    assert space.space is old
-    assert "the old one goes on serving" in caplog.text
-    check_in_step(columns, space)
+    asyncio.run(world.space._try_fit())
+    assert world.space.content is old is not None
+    assert "the old ones go on serving" in caplog.text
+    world.settle()
+    world.in_step()
 
 
 def test_fits_come_with_the_first_knowledge_and_as_it_grows():
-    columns, space = filled(live.WARM - 1)
-    settle(space)
-    assert not space.due(1.0)
-    space.touch(np.array([put(columns, live.WARM)]))
-    assert space.due(1.0)
-    asyncio.run(space._try_fit())
-    assert not space.due(np.inf)
-    columns.chosen[:200] *= 2
-    assert space.due(np.inf)
-    assert not space.due(0.0)  # it rests
+    world = filled(30)
+    world.settle()
+    assert not world.space.due(1.0)
+    for n in range(30, 60):
+        world.put(n)
+    assert world.space.due(1.0)
+    asyncio.run(world.space._try_fit())
+    assert not world.space.due(np.inf)
+    world.columns.chosen[:60] *= 2
+    assert world.space.due(np.inf)
+    assert not world.space.due(0.0)  # it rests
 
 
-def test_many_that_wait_are_placed_by_a_fit(monkeypatch):
-    monkeypatch.setattr(live, "BULK", 100)
-    _, space = filled(120)
-    assert space.due(1.0)
-    asyncio.run(space.fit())
-    assert space.waiting == 0
-
-
-def test_cold_items_stand_with_their_category():
-    columns, space = filled()
-    asyncio.run(space.fit())
-    slot = put(columns, 1001, warm=False)  # of category c1
-    space.touch(np.array([slot]))
-    settle(space)
-    nearness = space.y[:300, :-1].astype(np.float32) @ space.y[slot, :-1].astype(np.float32)
-    assert nearness[1::5].mean() > max(nearness[k::5].mean() for k in (0, 2, 3, 4))
-
-
-def test_queries_come_from_items_with_a_place():
-    columns, space = filled(10)
-    assert space.query(np.array([1, 2])) is None
-    assert space.similar(10_000) is None
-    settle(space)
-    assert space.query(np.array([], dtype=np.int64)) is None
-    query = space.similar(3)
-    assert space.search(query, 10)[0].tolist() == sorted(range(10), key=lambda n: (-(query @ space.y[n]), n))
-    assert query.shape == (D + 1,)
-    unlisted = put(columns, 3, available=False)
-    space.touch(np.array([unlisted]))
-    settle(space)
-    assert space.query(np.array([3])) is not None  # it still tells what someone likes
-    assert 3 not in space.search(query, 10)[0]
+def test_an_item_that_goes_is_not_found_but_still_tells_what_someone_likes():
+    world = filled(10)
+    world.settle()
+    query = world.lore.query(world.lore.after(["i3"]))
+    exact = world.space.y[:10].astype(np.float32) @ query
+    assert world.space.search(query, 10)[0].tolist() == np.argsort(-exact, kind="stable").tolist()
+    world.put(3, available=False)
+    world.settle()
+    assert 3 not in world.space.search(query, 10)[0]
+    assert world.lore.query(world.lore.after(["i3"])) is not None
 
 
 def test_a_restart_finds_the_snapshot_and_what_moved_since(tmp_path):
-    columns, space = filled(300, tmp_path / "space")
-    asyncio.run(space.fit())
-    asyncio.run(space.stop())
+    world = filled(300, tmp_path / "space")
+    asyncio.run(world.space.fit())
+    world.settle()
+    asyncio.run(world.space.stop())
 
     async def restart(changed):
-        again = Columns(D)
-        space = ItemSpace(again, tmp_path / "space")
-        space.load()
-        assert again.ids == columns.ids[: len(again)]
-        assert again.category_names == columns.category_names
+        again = World(tmp_path / "space")
+        again.space.load()
+        assert again.columns.ids == world.columns.ids
+        assert again.columns.category_names == world.columns.category_names
         for n in reversed(range(301)):  # another order, one more item
-            put(again, n, seed=7 if n in changed else 0, available=n != 9)
-        await asyncio.gather(space.compare(), change(again, space))
-        return again, space
+            again.put(n, seed=7 if n in changed else 0, available=n != 9)
+        await asyncio.gather(again.space.compare(), change(again))
+        return again
 
-    async def change(again, space):
+    async def change(again):
         await asyncio.sleep(0)  # after the comparison has begun
-        space.touch(np.array([put(again, 5, seed=7)]))
+        again.put(5, seed=7)
 
-    again, space = asyncio.run(restart({4, 200}))
-    assert space.waiting == 5  # the two, the unavailable one, the new one and the one that changed meanwhile
-    assert not np.array_equal(space.space.matrix, np.eye(D))
-    settle(space)
-    check_in_step(again, space)
+    again = asyncio.run(restart({4, 200}))
+    assert again.space.moved >= 2
+    assert np.array_equal(again.space.content.matrix, world.space.content.matrix)
+    again.settle()
+    again.in_step()
+    assert again.space.moved < 20  # all others stand where they stood
 
 
 def test_a_broken_snapshot_is_left_aside(tmp_path, caplog):
-    columns, space = filled(300, tmp_path / "space")
-    asyncio.run(space.fit())
-    asyncio.run(space.stop())
+    world = filled(300, tmp_path / "space")
+    world.settle()
+    asyncio.run(world.space.stop())
     for path in (tmp_path / "space").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:-9] + b"x" * 9)
-    columns = Columns(D)
-    space = ItemSpace(columns, tmp_path / "space")
-    space.load()
-    assert len(columns) == 0
+    again = World(tmp_path / "space")
+    again.space.load()
+    assert len(again.columns) == 0
     assert "left aside" in caplog.text
-    assert isinstance(space.space, Space)
 
 
 @pytest.mark.parametrize("n", [0, 3])
 def test_running_places_and_stopping_saves(tmp_path, n):
     async def main():
-        _, space = filled(n, tmp_path / "space")
-        task = asyncio.create_task(space.run())
+        world = filled(n, tmp_path / "space")
+        task = asyncio.create_task(world.space.run())
         await asyncio.sleep(2 * live.STEP_SECONDS)
-        assert space.waiting == 0
+        assert world.space.waiting == 0
         task.cancel()
-        await space.stop()
+        await world.space.stop()
         assert (tmp_path / "space").exists() == (n > 0)
 
     asyncio.run(main())

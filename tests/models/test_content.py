@@ -14,7 +14,7 @@ D = 8
 def padded(*records):
     rows = np.zeros((len(records), TERMS), dtype=np.int16)
     for row, said in zip(rows, records, strict=True):
-        found = terms(said)
+        found = terms(**said)
         row[: len(found)] = found
     return rows
 
@@ -25,7 +25,7 @@ def shelf(n, seed=0):
     kinds, words = rng.integers(0, 4, n), rng.integers(0, 9, n)
     of_kind, of_word = (np.random.default_rng(k).normal(size=(9, D + 1)) for k in (1, 2))
     said = [
-        {"title": f"w{word} x", "categories": [f"k{kind}"]} for kind, word in zip(kinds, words, strict=True)
+        {"title": f"w{word} x", "categories": (f"k{kind}",)} for kind, word in zip(kinds, words, strict=True)
     ]
     places = of_kind[kinds] + 0.3 * of_word[words] + 0.1 * rng.normal(size=(n, D + 1))
     return padded(*said), places.astype(np.float32), kinds
@@ -33,17 +33,15 @@ def shelf(n, seed=0):
 
 @given(our.items)
 def test_terms_are_bounded_and_depend_on_what_is_said_alone(item):
-    said = {"title": item.title, "categories": item.categories, "tags": item.tags}
-    found = terms(said)
-    assert found == terms(dict(said))
+    found = terms(item.title, item.tags, item.categories)
+    assert found == terms.__wrapped__(item.title, item.tags, item.categories)
     assert len(found) <= TERMS
     assert all(1 <= abs(term) <= WIDTH for term in found)
 
 
 def test_a_word_a_tag_and_a_category_are_not_one_term():
-    one = [terms({"title": "tea"}), terms({"tags": ["tea"]}), terms({"categories": ["tea"]})]
-    assert len({tuple(each) for each in one}) == 3
-    assert terms({}) == []
+    assert len({terms("tea"), terms(tags=("tea",)), terms(categories=("tea",))}) == 3
+    assert terms() == ()
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=300))
@@ -68,7 +66,7 @@ def test_a_new_item_stands_with_those_of_its_kind():
     found = fit(hashed, None, places)
     assert found.error < 0.1
     middles = np.stack([places[kinds == kind].mean(axis=0)[:-1] for kind in range(4)])
-    new = found.place(padded(*({"categories": [f"k{kind}"]} for kind in range(4))), None)
+    new = found.place(padded(*({"categories": (f"k{kind}",)} for kind in range(4))), None)
     nearest = np.linalg.norm(new[:, None, :-1] - middles[None], axis=2).argmin(axis=1)
     assert nearest.tolist() == [0, 1, 2, 3]
 

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from api.answers import Request
 from api.asker import asker_of, popular_here
 from api.fake import Fake
-from models.features import CATALOGUE, COLUMN, NAMES, Asker
-from models.gather import covisits, gather, seen, shares
+from models.features import CATALOGUE, COLUMN, LEARNED, NAMES, Asker
+from models.gather import gather, seen, shares
 from models.places import Places
+from models.stack import SIGNALS
 from streams.events import Event
 from streams.items import Item
 
@@ -42,8 +43,8 @@ def matrix(slots, who=None):
     places = Places()
     who = who or asker(places=places)
     places.take(np.array(slots, dtype=np.int64))
-    who.query = FAKE.query(who.recent)[:-1]
-    return gather(who, FAKE.columns, places, FAKE.y[places.slots].astype(np.float32)[:, :-1])
+    signals = FAKE.lore.signals(who.after, places.slots)
+    return gather(who, FAKE.columns, places, signals, FAKE.lore.relevance(signals, who.after))
 
 
 def test_the_catalogue_is_data():
@@ -80,7 +81,10 @@ def test_features_are_what_their_names_say():
     age = NOW - columns.first_at[boosted]  # never published, so known since it was first chosen
     np.testing.assert_allclose(features["freshness"][boosted], 0.5 ** (age / (168 * HOUR)), rtol=1e-5)
     np.testing.assert_allclose(features["boost"][boosted], np.log(2.0), rtol=1e-6)
-    assert set(np.flatnonzero(features["related"])) == set(who.related[0].tolist())
+    near = set(np.flatnonzero(features["alike"])) | set(np.flatnonzero(features["follows"]))
+    assert near == set(FAKE.lore.related(who.after, 60)[0].tolist()) & set(slots)
+    np.testing.assert_array_equal(matrix(slots)[:, LEARNED], FAKE.lore.signals(who.after, np.arange(60)))
+    assert NAMES[LEARNED] == SIGNALS
     assert (features["ctr"] == 0).all()
     assert np.unique(features["experience"]).tolist() == [np.float32(np.log1p(20))]
     same = features["affinity"][columns.categories[:60, 0] == columns.categories[last, 0]]
@@ -89,31 +93,9 @@ def test_features_are_what_their_names_say():
 
 
 def test_a_stranger_has_no_personal_features():
-    stranger = Asker(float(NOW))
-    places = Places()
-    places.take(np.arange(60))
-    features = gather(stranger, FAKE.columns, places)
-    for name in ("similarity", "related", "follows", "affinity", "session", "repeats", "repeated", "seen"):
+    features = matrix(range(60), Asker(float(NOW)))
+    for name in ("alike", "follows", "next", "affinity", "session", "repeats", "repeated", "seen"):
         assert not features[:, COLUMN[name]].any()
-
-
-def test_covisits_are_the_faded_damped_sums():
-    columns, recent = FAKE.columns, asker().recent
-    slots, scores = covisits(recent, columns, Places())
-    expected = {}
-    for k, held in enumerate(recent.tolist()):
-        for other, weight in zip(
-            columns.related[held].tolist(), columns.related_weight[held].tolist(), strict=True
-        ):
-            if other >= 0:
-                pull = (
-                    0.8**k * weight / (columns.chosen[held] ** 0.5 + 5) / (columns.chosen[other] + 5) ** 0.5
-                )
-                expected[other] = expected.get(other, 0.0) + pull
-    assert set(slots.tolist()) == set(expected)
-    np.testing.assert_allclose(scores, [expected[slot] for slot in slots.tolist()], rtol=1e-5)
-    assert (np.diff(scores) <= 0).all()
-    assert not len(covisits(np.zeros(0, np.int64), columns, Places())[0])
 
 
 def test_seen_is_what_was_acted_on():

@@ -32,9 +32,9 @@ def test_probabilities_are_probabilities_even_far_out():
 
 
 def test_the_version_names_the_weights():
-    said = {"click": {"bias": -1.0, "related": 2.0}}
+    said = {"click": {"bias": -1.0, "relevance": 2.0}}
     assert Scorer.of(said).version == Scorer.of(said).version
-    assert Scorer.of(said).version != Scorer.of({"click": {"bias": -1.0, "related": 2.5}}).version
+    assert Scorer.of(said).version != Scorer.of({"click": {"bias": -1.0, "relevance": 2.5}}).version
     assert Scorer.of(said).version != Scorer.of({"buy": said["click"]}).version
 
 
@@ -53,7 +53,7 @@ def test_the_packaged_model_predicts_what_every_surface_wants_and_leans_the_righ
         assert scorer.mix(surface.actions).any()
     nothing = np.zeros((1, len(NAMES)), np.float32)
     base = scorer.predict(nothing)[0]
-    for name in ("similarity", "related", "popular_week", "affinity"):
+    for name in ("relevance", "ctr"):
         more = nothing.copy()
         more[0, NAMES.index(name)] = 1.0
         assert (scorer.predict(more)[0] >= base).all(), name
@@ -64,3 +64,12 @@ def test_mixing_is_linear_in_the_actions():
     click, purchase = (scorer.score(features, scorer.mix({a: 1.0})) for a in ("click", "purchase"))
     both = scorer.score(features, scorer.mix({"click": 1.0, "purchase": 2.0}))
     np.testing.assert_allclose(both, click + 2 * purchase, rtol=1e-5)
+
+
+def test_where_nothing_else_is_known_the_order_is_that_of_relevance():
+    scorer, features = light(), np.zeros((400, len(NAMES)), np.float32)
+    features[:, NAMES.index("relevance")] = np.random.default_rng(1).permutation(400) / 20 - 8
+    features[:, NAMES.index("popular_all")] = rows(400)[:, 0]
+    for surface in load().surfaces.values():
+        scores = scorer.score(features, scorer.mix(surface.actions))
+        assert np.array_equal(np.argsort(scores), np.argsort(features[:, NAMES.index("relevance")]))
