@@ -7,26 +7,31 @@ import numpy as np
 from models.arrays import pack, unpack
 from models.calibration import Platt
 from models.features import COLUMN, Floats
-from models.trees import Trees
+from models.trees import Doubles, Trees
 from streams.errors import StateError
-from streams.models import Model, version_of
+from streams.models import Kind, Model, version_of
 
-KIND = "boosted"
+KIND: Kind = "boosted"
+BASE = "relevance"  # the online stack's log-score, which the trees correct
 
 
 @dataclass(frozen=True)
 class Ranker:
-    """Gives each candidate the chance that it is chosen; `columns` are those of the matrix, in the trees' order."""
+    """Gives each candidate the chance that it is chosen; `features` are those that the trees read, in their order."""
 
     features: tuple[str, ...]
     trees: Trees
     curve: Platt
     version: str = ""
 
+    def sums(self, matrix: Floats) -> Doubles:
+        """Return the log-score of each candidate, shape (n,), of the feature matrix (n, len(NAMES))."""
+        columns = [COLUMN[name] for name in self.features]
+        return matrix[:, COLUMN[BASE]] + self.trees.predict(matrix[:, columns])
+
     def score(self, matrix: Floats) -> Floats:
         """Return the chance of each candidate, shape (n,), of the feature matrix (n, len(NAMES))."""
-        columns = [COLUMN[name] for name in self.features]
-        chances: Floats = self.curve.chance(self.trees.predict(matrix[:, columns])).astype(np.float32)
+        chances: Floats = self.curve.chance(self.sums(matrix)).astype(np.float32)
         return chances
 
     def pack(self) -> bytes:

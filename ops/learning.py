@@ -1,7 +1,9 @@
 """The commands on models; each reads its settings from the environment and calls one function."""
 
+import contextlib
 import json
 import time
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -15,7 +17,72 @@ Key = Annotated[str, typer.Argument(help="name@version; a beginning of the versi
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `refold`."""
+    app.command()(train)
     app.add_typer(models, name="models")
+
+
+def train(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="a CSV or Parquet file of events; without it the log", exists=True, dir_okay=False
+        ),
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="the folder of an export of the log", exists=True, file_okay=False)
+    ] = None,
+    until: Annotated[str, typer.Option(help="only what was said up to this time; not for a file")] = "",
+    user: Annotated[str, typer.Option(help="of a file: column of the user id")] = "",
+    item: Annotated[str, typer.Option(help="of a file: column of the item id")] = "",
+    at: Annotated[str, typer.Option(help="of a file: column of the time")] = "",
+    kind: Annotated[
+        str, typer.Option("--type", help="of a file: column of the event type, or the type of all")
+    ] = "",
+    category: Annotated[
+        str, typer.Option(help="of a file: column of the item's categories: a list, or a|b")
+    ] = "",
+    positive: Annotated[str, typer.Option(help="of a file: which rows count, such as rating>=4")] = "",
+    surface: Annotated[str, typer.Option(help="the surface whose candidates are ranked")] = "home",
+    trials: Annotated[int, typer.Option(min=1, max=100, help="settings tried on the validation span")] = 4,
+    seed: Annotated[int, typer.Option(help="of what is drawn by lot")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Train a ranker on the log, an export or a file, compare it with what serves, and publish it as a candidate.
+
+    What was trained on a file is measured and told, but not published.
+    """
+    from models.surfaces import load
+    from ops.progress import bar
+    from ops.train import history
+    from ops.train.train import publish, serving, surface_of, told
+    from ops.train.train import train as run
+    from streams import models as registries
+    from streams.times import parse
+
+    settings = Settings.from_env()
+    config = load(settings.config)
+    now = _now()
+    upto = parse(until, now) if until else None
+    registry = registries.Registry() if file else registries.load(settings)
+    with contextlib.ExitStack() as stack:
+        if file is not None:
+            from ops.evaluate.source import Columns, opened
+
+            columns = Columns(user, item, at, kind, "", category, positive)
+            found = history.of_file(stack.enter_context(opened(file, columns)), file.name, config.actions)
+        elif export is not None:
+            found = history.of_export(export, config.actions, upto)
+        else:
+            found = history.of_log(settings, config.actions, upto)
+        begin = stack.enter_context(bar("training"))
+        trained = run(
+            found, settings, config.actions, surface_of(config, surface), trials=trials, seed=seed,
+            live=serving(settings, registry), at=now, begin=begin,
+        )  # fmt: skip
+    if file is None:
+        publish(settings, trained)
+    done = told(registry, trained, published=file is None)
+    print(json.dumps(done) if as_json else done["card"])
 
 
 @models.command("list")

@@ -19,9 +19,14 @@ def place(settings: Settings) -> str:
     return settings.artifacts or str(settings.data / "artifacts")
 
 
+def name_of(data: bytes) -> str:
+    """Return the name of an artifact, the SHA-256 of its content in hex."""
+    return sha256(data).hexdigest()
+
+
 def save(settings: Settings, data: bytes) -> str:
-    """Store an artifact and return its name, the SHA-256 in hex; raises Unavailable."""
-    name = sha256(data).hexdigest()
+    """Store an artifact and return its name; raises Unavailable."""
+    name = name_of(data)
     try:
         if "://" in place(settings):
             files, root = _remote(place(settings))
@@ -49,7 +54,7 @@ def load(settings: Settings, name: str, size: int) -> bytes:
         raise StateError(f"artifact {name[:12]} is not at {place(settings)}: train the model again") from None
     except OSError as error:
         raise Unavailable(f"artifact {name[:12]} cannot be read at {place(settings)}: {error}") from error
-    if len(data) != size or sha256(data).hexdigest() != name:
+    if len(data) != size or name_of(data) != name:
         raise StateError(
             f"artifact {name[:12]} at {place(settings)} is not what its SHA-256 says: train the model again"
         )

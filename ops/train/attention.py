@@ -19,7 +19,8 @@ STEEPEST = 1.0  # a longer gradient is cut to this length
 NEVER = -1e9  # the logit of what is no negative
 
 Weights = dict[str, Any]
-Step = Callable[[Any, Any, int], tuple[Any, Any]]
+Step = Callable[[Any, Any, int, float], tuple[Any, Any]]
+_OPTIMISER = optax.chain(optax.clip_by_global_norm(STEEPEST), optax.scale_by_adam())  # Kingma and Ba 2015
 
 
 def queries(weights: Weights, trails: Any, cut: int = 0, key: Any = None) -> Any:
@@ -65,42 +66,38 @@ def loss(weights: Weights, batch: Any, cut: int, negatives: int, chances: Any, k
 
 
 def stepper(
-    initial: Weights, counts: npt.NDArray[np.int64], dropout: float, negatives: int, rate: float, seed: int
+    initial: Weights, counts: npt.NDArray[np.int64], dropout: float, negatives: int, seed: int
 ) -> tuple[Any, Step]:
     """Return the state before training (weights, the optimiser's, running mean of weights), and what takes a step.
 
-    A step takes state, batch and the number of steps so far, and returns the next state and the loss.
+    A step takes state, batch, the number of steps so far and the rate, and returns the next state and the loss.
     """
     drawn = (counts + 1e-3) ** COMMON
     chances = jnp.asarray(drawn / drawn.sum(), jnp.float32)
     key = jax.random.key(seed, impl="unsafe_rbg")
     weights = {name: jnp.asarray(array) for name, array in initial.items()}
 
-    def step(state: Any, batch: Any, steps: int) -> tuple[Any, Any]:
+    def step(state: Any, batch: Any, steps: int, rate: float) -> tuple[Any, Any]:
         moment = jax.random.fold_in(key, steps)
         done: tuple[Any, Any] = _step(
-            state, batch, steps, chances, moment, round(dropout * 256), negatives, rate
+            state, batch, steps, rate, chances, moment, round(dropout * 256), negatives
         )
         return done
 
-    return (weights, _optimiser(rate).init(weights), weights), step
+    return (weights, _OPTIMISER.init(weights), weights), step
 
 
-@functools.partial(jax.jit, static_argnames=("cut", "negatives", "rate"))
+@functools.partial(jax.jit, static_argnames=("cut", "negatives"))
 def _step(
-    state: Any, batch: Any, steps: Any, chances: Any, key: Any, cut: int, negatives: int, rate: float
+    state: Any, batch: Any, steps: Any, rate: Any, chances: Any, key: Any, cut: int, negatives: int
 ) -> Any:
     weights, memory, mean = state
     lost, gradient = jax.value_and_grad(loss)(weights, batch, cut, negatives, chances, key)
-    change, memory = _optimiser(rate).update(gradient, memory, weights)
-    weights = optax.apply_updates(weights, change)
+    change, memory = _OPTIMISER.update(gradient, memory)
+    weights = jax.tree.map(lambda weight, by: weight - rate * by, weights, change)
     kept = jnp.minimum(MEAN, (1 + steps) / (10 + steps))
     mean = jax.tree.map(lambda old, new: old * kept + new * (1 - kept), mean, weights)
     return (weights, memory, mean), lost
-
-
-def _optimiser(rate: float) -> Any:
-    return optax.chain(optax.clip_by_global_norm(STEEPEST), optax.adam(rate))
 
 
 def _norm(x: Any, scale: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Training models from the log or a file: `refold train`."""

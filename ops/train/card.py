@@ -1,0 +1,72 @@
+"""Card: what a model is, learned from and is worth, in Markdown, for whoever decides whether it shall serve."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from ops.train.fit import Fitted
+from streams.models import Model
+
+LISTED = 15  # features by importance
+LIMITS = (
+    "It ranks what retrieval finds: a choice whose item was no candidate counts as a miss for both. It learned from "
+    "what people chose, much of which earlier lists had shown them; nothing here measures what a list causes. It "
+    "corrects an online stack that goes on learning, so it ages: train again when what serves has changed."
+)
+
+
+def card(model: Model, fitted: Fitted, choices: Mapping[str, int]) -> str:
+    """Return the card of a version that was just measured; `choices` counts them by part."""
+    made = datetime.fromtimestamp(model.made_at / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    trees = fitted.ranker.trees
+    parts = [
+        f"# {model.key}",
+        f"A boosted ranker: {len(trees.starts)} trees that correct the score of the online stack. Made {made}.",
+        "## Data",
+        _span(model),
+        ", ".join(f"{name}: {count} choices" for name, count in choices.items())
+        + ". Choices follow each other in time: training before validation before test. A choice's candidates and "
+        "features are what a request would have had just before it.",
+        "## Figures",
+        f"On the test span, against {model.against}:",
+        _table(["", "this model", "compared"], [
+            [name, f"{figure:.4g}", f"{model.compared[name]:.4g}" if name in model.compared else ""]
+            for name, figure in model.metrics.items()
+        ]),
+        "NDCG@10 by slice:",
+        _table(["slice", "choices", "this model", "compared"], [
+            [name, str(part.choices), f"{part.ndcg:.4f}", f"{part.compared:.4f}"]
+            for name, part in model.slices.items()
+        ]),
+        "## Features",
+        f"{len(model.features)} are read. Of the loss that splits took away:",
+        _table(["feature", "share"], [
+            [name, f"{share:.1%}"] for name, share in list(fitted.gains.items())[:LISTED] if share > 0
+        ]),
+        "Left out, the same in all rows: " + (", ".join(fitted.constant) or "none") + ".",
+        "## Training",
+        _table(["objective", "leaves", "rate", "least rows", "l2", "trees", "NDCG@10 on validation"], [
+            [str(trial[name]) for name in ("objective", "num_leaves", "learning_rate", "min_data_in_leaf",
+                                           "lambda_l2", "trees")] + [f"{trial['ndcg@10']:.4f}"]
+            for trial in fitted.trials
+        ]),
+        "## Limits",
+        LIMITS,
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _span(model: Model) -> str:
+    if not model.span:
+        return f"The file {model.data}."
+    told = [
+        f"`{topic}` "
+        + ", ".join(f"{n}: {first} to {end - 1}" for n, (first, end) in parts.items() if end > first)
+        for topic, parts in model.span.items()
+    ]
+    of = f"The export {model.data}" if model.data else "The log"
+    return f"{of}, offsets by partition: {'; '.join(told)}."
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,176 @@
+"""Fit: boosted trees that correct the online stack's score, by LightGBM, tuned on a later part of the history.
+
+A model starts from `relevance`, what the stack has learned so far, and adds trees: where nothing is to be learned
+beyond it, the ranking stays. Two objectives are tried: LambdaRank (Burges 2010), on choices whose item stood among the
+most relevant, and the softmax over all candidates with a sample of them corrected for how it was drawn.
+"""
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.calibration import Platt, platt
+from models.evaluation import ndcg
+from models.features import COLUMN, NAMES, Floats
+from models.ranker import BASE, Ranker
+from models.trees import Doubles, Trees, of_lightgbm
+from ops.train.rows import TOP, Rows
+from streams.errors import Refused, SettingsError
+
+ROUNDS, STEP = 200, 20  # trees at most, and between two looks at the validation
+LEAST = 100  # choices that a training needs
+DEPTH = 7  # of a tree: a candidate takes as many steps
+FIXED = {
+    "max_depth": DEPTH,
+    "use_missing": False,
+    "deterministic": True,
+    "force_row_wise": True,
+    "label_gain": [0, 1],
+    "lambdarank_truncation_level": 30,
+    "min_sum_hessian_in_leaf": 1e-3,
+    "verbose": -1,
+}
+FIRST: dict[str, Any] = {
+    "objective": "softmax", "num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 400, "lambda_l2": 10.0,
+}  # fmt: skip
+DRAWN: dict[str, tuple[Any, ...]] = {
+    "objective": ("softmax", "lambdarank"),
+    "num_leaves": (7, 15, 31),
+    "learning_rate": (0.03, 0.05, 0.1),
+    "min_data_in_leaf": (100, 400, 1600),
+    "lambda_l2": (1.0, 10.0, 30.0),
+}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of the trials: the best ranker, calibrated, and of every trial its parameters and NDCG@10.
+
+    `gains` are the shares of all loss that splits on each feature took away, the largest first; `constant` features
+    were left out.
+    """
+
+    ranker: Ranker
+    trials: list[dict[str, Any]]
+    gains: dict[str, float]
+    constant: tuple[str, ...]
+
+
+def fit(train: Rows, valid: Rows, trials: int, seed: int, advance: Callable[[int], None]) -> Fitted:
+    """Return the best of so many trials by NDCG@10 on `valid`; raises Refused for rows that teach nothing."""
+    features, constant = usable(train, valid)
+    columns = [COLUMN[name] for name in features]
+    found: list[tuple[float, dict[str, Any], Trees, dict[str, float]]] = []
+    said = []
+    for parameters in drawn(trials, seed):
+        booster = boosted(train, columns, parameters, seed)
+        trees, reached = pruned(booster, valid, columns)
+        gains = booster.feature_importance("gain")
+        found.append((reached, parameters, trees, dict(zip(features, gains.tolist(), strict=True))))
+        said.append({**parameters, "trees": len(trees.starts), "ndcg@10": reached})
+        advance(1)
+    _, _, trees, gains = max(found, key=lambda one: one[0])
+    ranker = Ranker(features, trees, Platt())
+    curve = platt(ranker.sums(valid.matrix), valid.labels)
+    whole = sum(gains.values()) or 1.0
+    shares = {name: gain / whole for name, gain in sorted(gains.items(), key=lambda one: -one[1])}
+    return Fitted(Ranker(features, trees, curve), said, shares, constant)
+
+
+def usable(train: Rows, valid: Rows) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the features that tell rows apart, and the others; raises Refused, naming what is wrong with the rows."""
+    for name, rows in (("training", train), ("validation", valid)):
+        hits = int(np.count_nonzero(rows.chosen >= 0))
+        if hits < LEAST:
+            raise Refused(
+                f"the {name} span holds {hits} choices whose item was a candidate, {LEAST} are needed: take a longer "
+                "span, or wait for more events"
+            )
+        broken = np.flatnonzero(~np.isfinite(rows.matrix).all(axis=0))
+        if len(broken):
+            raise Refused(
+                f"the {name} span has features that are no numbers: {', '.join(NAMES[n] for n in broken)}"
+            )
+        if not (rows.sizes > 1).any():
+            raise Refused(f"no choice of the {name} span had another candidate: there is nothing to rank")
+    same = (train.matrix.max(axis=0) == train.matrix.min(axis=0)).tolist()
+    kept = tuple(name for name, constant in zip(NAMES, same, strict=True) if not constant)
+    if not kept:
+        raise Refused(
+            "every feature is the same in all rows of the training span: there is nothing to learn from"
+        )
+    return kept, tuple(name for name in NAMES if name not in kept)
+
+
+def drawn(trials: int, seed: int) -> list[dict[str, Any]]:
+    """Return the parameters of so many trials: the first ones known to do, the others by lot.
+
+    >>> [trial["objective"] for trial in drawn(2, 0)][0]
+    'softmax'
+    """
+    draw = random.Random(seed)
+    more = [{name: draw.choice(values) for name, values in DRAWN.items()} for _ in range(trials - 1)]
+    if trials > 1:
+        more[0] = FIRST | {"objective": "lambdarank"}
+    return [FIRST, *more]
+
+
+def boosted(train: Rows, columns: list[int], parameters: dict[str, Any], seed: int) -> Any:
+    """Return LightGBM's booster of one trial."""
+    try:
+        import lightgbm  # noqa: PLC0415 - an extra: nothing else needs it
+    except ImportError:
+        raise SettingsError("training needs LightGBM: `pip install refold[train]`") from None
+    by_softmax = parameters["objective"] == "softmax"
+    data = lightgbm.Dataset(
+        np.ascontiguousarray(train.matrix[:, columns]),
+        train.labels.astype(np.int8),
+        group=train.sizes,
+        weight=None if by_softmax else _ranked(train),
+        init_score=train.matrix[:, COLUMN[BASE]].astype(np.float64),
+        feature_name=[NAMES[column] for column in columns],
+        free_raw_data=True,
+    )
+    settings = FIXED | parameters | {"seed": seed, "num_threads": len(os.sched_getaffinity(0))}
+    if by_softmax:
+        settings["objective"] = softmax(train)
+    return lightgbm.train(settings, data, ROUNDS)
+
+
+def _ranked(train: Rows) -> Floats:
+    """Return weights (n,) that leave out choices from below the most relevant: the others there are a sample."""
+    return np.repeat((train.chosen < TOP).astype(np.float32), train.sizes)
+
+
+def softmax(train: Rows) -> Callable[[Doubles, Any], tuple[Doubles, Doubles]]:
+    """Return the gradient and curvature of the log-likelihood of the choices, each among its candidates."""
+    starts, labels = train.starts, train.labels.astype(np.float64)
+    choice = np.repeat(np.arange(len(train)), train.sizes)
+    drawn = train.drawn.astype(np.float64)
+
+    def derived(scores: Doubles, _: Any) -> tuple[Doubles, Doubles]:
+        shifted = scores + drawn
+        shifted -= np.maximum.reduceat(shifted, starts)[choice]
+        np.exp(shifted, out=shifted)
+        chances = shifted / np.add.reduceat(shifted, starts)[choice]
+        return chances - labels, np.maximum(chances * (1.0 - chances), 1e-3)
+
+    return derived
+
+
+def pruned(booster: Any, valid: Rows, columns: list[int]) -> tuple[Trees, float]:
+    """Return as many of the first trees as rank `valid` best, and the NDCG@10 that they reach."""
+    dump = booster.dump_model()
+    rows = np.ascontiguousarray(valid.matrix[:, columns])
+    scores = valid.matrix[:, COLUMN[BASE]].astype(np.float64)
+    best, most = 0, -1.0
+    for end in range(STEP, len(dump["tree_info"]) + STEP, STEP):
+        part = {"tree_info": dump["tree_info"][end - STEP : end]}
+        scores += of_lightgbm(part, len(columns)).predict(rows)
+        if (reached := ndcg(valid.judged(scores).rank, 10)) > most:
+            best, most = end, reached
+    return of_lightgbm({"tree_info": dump["tree_info"][:best]}, len(columns)), most

@@ -1,0 +1,154 @@
+"""Train: from a history to a candidate of the registry, measured against what serves on a span it never saw."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from models import calibration
+from models.evaluation import coverage, hit_rate, ndcg, slices
+from models.features import COLUMN
+from models.ranker import BASE, KIND, Ranker
+from models.surfaces import Config, Surface
+from models.trees import Doubles
+from ops.progress import Begin
+from ops.registry.gates import held_by
+from ops.train.card import card
+from ops.train.fit import Fitted, fit
+from ops.train.history import History
+from ops.train.rows import Rows, gather, parts_of
+from ops.train.scene import Scene
+from streams import artifacts, models
+from streams.errors import Refused
+from streams.models import Model, Registry, Slice, version_of
+from streams.settings import Settings
+
+NAME = "ranker"
+STACK = "the online stack"
+K = 10
+CANDIDATES = 1_000  # that the time of scoring is measured on
+SPANS = {  # shares of the history, and choices looked at in each
+    "train": (0.2, 0.7, 6_000),  # before it too little is learned to be like what serves later
+    "valid": (0.7, 0.8, 1_500),
+    "test": (0.8, 1.0, 4_000),
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model and its artifact, not stored yet; `fitted` says how it came about."""
+
+    model: Model
+    artifact: bytes
+    fitted: Fitted
+
+
+def train(
+    history: History, settings: Settings, weights: Mapping[str, float], surface: Surface,
+    *, trials: int, seed: int, live: Ranker | None, at: int, begin: Begin,
+) -> Trained:  # fmt: skip
+    """Return a ranker trained on a history and measured on its last fifth; raises Refused for one that teaches nothing.
+
+    It is compared with `live`, or with the online stack where no version is live.
+    """
+    said = sum(1 for _ in history.read())
+    if not said:
+        raise Refused("the span holds no record: there is nothing to learn from")
+    scene = Scene(weights, settings.dimensions)
+    rows = gather(history, scene, surface, parts_of(said, SPANS), seed, begin(said))
+    if missing := sorted(SPANS.keys() - rows.keys()):
+        raise Refused(
+            f"a history of {said} records has no choice in {' and '.join(missing)}: choices count of users who "
+            "chose something else before"
+        )
+    fitted = fit(rows["train"], rows["valid"], trials, seed, begin(trials))
+    artifact = fitted.ranker.pack()
+    name = artifacts.name_of(artifact)
+    measured = measure(fitted.ranker, live, rows["test"])
+    model = Model(
+        name=NAME, version=version_of(name), kind=KIND, artifact=name, size=len(artifact),
+        features=fitted.ranker.features, against=live.version if live is not None else STACK,
+        span=history.span, data=history.data, made_at=at, **measured,
+    )  # fmt: skip
+    counts = {part: len(held) for part, held in rows.items()}
+    written = msgspec.structs.replace(model, card=card(model, fitted, counts))
+    return Trained(written, artifact, fitted)
+
+
+def measure(ranker: Ranker, live: Ranker | None, test: Rows) -> dict[str, Any]:
+    """Return the metrics of a ranker, those of what serves, and both by slice, on the same choices."""
+    scores = ranker.sums(test.matrix)
+    other = test.matrix[:, COLUMN[BASE]].astype(np.float64) if live is None else live.sums(test.matrix)
+    mine, theirs = test.judged(scores), test.judged(other)
+    parts = {
+        name: Slice(int(np.count_nonzero(mask)), ndcg(mine.rank[mask], K), ndcg(theirs.rank[mask], K))
+        for name, mask in slices(mine).items()
+        if mask.any()
+    }
+    metrics = figures(test, scores) | {
+        "calibration_error": calibration.error(ranker.curve.chance(scores), test.labels),
+        "latency_ms": latency(ranker, test),
+    }
+    return {"metrics": metrics, "compared": figures(test, other), "slices": parts}
+
+
+def figures(test: Rows, scores: Doubles) -> dict[str, float]:
+    """Return what a ranking is worth: hits, NDCG, the share of items shown, of those that were candidates at all."""
+    judged = test.judged(scores)
+    met = np.unique(test.slots)
+    return {
+        f"hr@{K}": hit_rate(judged.rank, K),
+        f"ndcg@{K}": ndcg(judged.rank, K),
+        "hr@20": hit_rate(judged.rank, 20),
+        f"coverage@{K}": coverage(test.shown(scores, K)[met]),
+        "choices": float(len(judged)),
+    }
+
+
+def latency(ranker: Ranker, test: Rows) -> float:
+    """Return the median ms of scoring a thousand candidates on one core."""
+    rows = np.resize(test.matrix, (CANDIDATES, test.matrix.shape[1]))
+    took = []
+    for _ in range(50):
+        began = time.perf_counter()
+        ranker.score(rows)
+        took.append(time.perf_counter() - began)
+    return float(np.median(took)) * 1e3
+
+
+def serving(settings: Settings, registry: Registry) -> Ranker | None:
+    """Return the live ranker, None without one; raises StateError for one that cannot be served."""
+    live = registry.live(NAME)
+    return None if live is None else Ranker.of(live, artifacts.load(settings, live.artifact, live.size))
+
+
+def surface_of(config: Config, name: str) -> Surface:
+    """Return a surface of the configuration; raises Refused for another one."""
+    if name not in config.surfaces:
+        raise Refused(f"surface {name!r} is not configured; there are {', '.join(sorted(config.surfaces))}")
+    return config.surfaces[name]
+
+
+def publish(settings: Settings, trained: Trained) -> None:
+    """Store the artifact, then record the version as a candidate; raises Unavailable."""
+    artifacts.save(settings, trained.artifact)
+    models.publish(settings, trained.model)
+
+
+def told(registry: Registry, trained: Trained, *, published: bool) -> dict[str, Any]:
+    """Return what to say of a training."""
+    model = trained.model
+    return {
+        "model": model.key,
+        "published": published,
+        "against": model.against,
+        "metrics": model.metrics,
+        "compared": model.compared,
+        "slices": {name: [part.choices, part.ndcg, part.compared] for name, part in model.slices.items()},
+        "held_by": held_by(registry, model),
+        "trials": trained.fitted.trials,
+        "card": model.card,
+    }
