@@ -34,11 +34,12 @@ class Placed:
 
 
 class Placer:
-    """Places items by their columns and what was learned."""
+    """Places items by their columns and what was learned; one is `moved` by so much of its length, or stays."""
 
-    def __init__(self, columns: Columns, lore: Lore) -> None:
+    def __init__(self, columns: Columns, lore: Lore, moved: float = MOVED) -> None:
         self._columns = columns
         self._lore = lore
+        self._moved = moved
 
     def live(self, slots: Slots) -> Flags:
         """Tell which items may be found."""
@@ -78,7 +79,7 @@ class Placer:
     def moved(self, slots: Slots, new: Floats, y: Halves, live: Flags) -> Flags:
         """Tell which items stand too far from where they stood, or can be found now and could not, or reversed."""
         old = y[slots].astype(np.float32)
-        far = np.square(new - old).sum(axis=1) > MOVED**2 * np.square(old).sum(axis=1)
+        far = np.square(new - old).sum(axis=1) > self._moved**2 * np.square(old).sum(axis=1)
         moved: Flags = far | (live[slots] != (self.live(slots) & new.any(axis=1)))
         return moved
 

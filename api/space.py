@@ -16,7 +16,7 @@ from api import space_snapshot
 from api.columns import Columns, Slots
 from api.index import VectorIndex
 from api.lore import Lore
-from api.placing import Flags, Halves, Placed, Placer, blocks_of
+from api.placing import MOVED, Flags, Halves, Placed, Placer, blocks_of
 from models.content import FEWEST, KNOWN, Content
 from models.features import Floats
 
@@ -32,11 +32,14 @@ REST = 10.0  # a fit is followed by none for so many times its own duration
 class ItemSpace:
     """The places `y` (capacity, d + 1) by slot, zero for items without one, and the index of those that can be found.
 
-    `folder` keeps a snapshot over restarts: call `load` before the columns are filled, `compare` afterwards.
+    `folder` keeps a snapshot over restarts: call `load` before the columns are filled, `compare` afterwards. With
+    `moved` at zero every place is as exact as half floats are.
     Everything is called in the event loop; `run` does the work.
     """
 
-    def __init__(self, columns: Columns, lore: Lore, folder: Path | None = None) -> None:
+    def __init__(
+        self, columns: Columns, lore: Lore, folder: Path | None = None, *, moved: float = MOVED
+    ) -> None:
         self.content: Content | None = None
         self.index = VectorIndex(lore.dimensions + 1)
         self.y: Halves = np.zeros((0, lore.dimensions + 1), dtype=np.float16)
@@ -45,7 +48,7 @@ class ItemSpace:
         self._columns = columns
         self._lore = lore
         self._folder = folder
-        self._placer = Placer(columns, lore)
+        self._placer = Placer(columns, lore, moved)
         self._live: Flags = np.zeros(0, dtype=np.bool_)  # what the index holds
         self._placed = self._live  # what has been looked at
         self._waiting = self._live

@@ -121,7 +121,7 @@ class Then:
 
     def __init__(self, scratch: Scratch, settings: Settings) -> None:
         self.tables = PastTables(scratch, settings)
-        self._space = ItemSpace(self.tables.columns, self.tables.lore)
+        self._space = ItemSpace(self.tables.columns, self.tables.lore, moved=0.0)
         self._trends = Trends(self.tables.columns)
         self.tables.on_item_change.append(self._space.touch)
         self.state = State(self.tables, self._space, self._trends, self._space)
