@@ -1,11 +1,13 @@
-"""The worker's two Faust apps, one a stage, because a Python process folds on one core.
+"""The worker's Faust apps, one a stage, because a Python process folds on one core.
 
-`users` folds `events` and `profiles` and says `touches`; `items` folds `items` and `touches`. They meet only in
-Kafka and are scaled apart. Nothing happens at import; `create_app` makes everything.
+`users` folds `events` and `profiles` and says `touches` and `examples`; `items` folds `items` and `touches`; `learner`
+folds `examples`. They meet only in Kafka and are scaled apart. Nothing happens at import; `create_app` makes
+everything.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import faust
 from faust.streams import _CStreamIterator
@@ -16,18 +18,19 @@ from agents.consume import DeadLetters, consume
 from agents.crash import die, why
 from agents.flush import Flusher, Outgoing
 from agents.items import ItemAgent
+from agents.learner import LearnerAgent
 from agents.publisher import Publisher
-from agents.table import Table
+from agents.table import Kept, Row, Table
 from agents.users import UserAgent
 from agents.watchdog import guard
 from models.items import ItemRow
 from models.popular import Popular
 from models.users import User
 from streams.settings import Settings
-from streams.topology import TABLES
+from streams.topology import TABLES, Stage, partitions_of
 
-Stage = Literal["users", "items"]
 ITEM_PAUSE = 0.25  # seconds; item rows repeat within a flush, so a longer pause writes fewer
+LEARNER_PAUSE = 1.0  # and the learner's far more, and are larger
 
 
 def credentials(settings: Settings) -> Any:
@@ -59,7 +62,7 @@ def create_app(settings: Settings, stage: Stage, weights: Mapping[str, float]) -
         store=f"{store.SCHEME}://",
         datadir=settings.data / settings.worker / settings.group(stage),
         web_enabled=False,
-        topic_partitions=settings.partitions,
+        topic_partitions=partitions_of(settings, stage),
         topic_replication_factor=settings.replication,
         topic_allow_declare=False,
         topic_disable_leader=True,
@@ -80,7 +83,7 @@ def create_app(settings: Settings, stage: Stage, weights: Mapping[str, float]) -
     )
     publisher = Publisher(settings)
     dead = DeadLetters(settings)
-    attach = {"users": _users, "items": _items}[stage]
+    attach = {"users": _users, "items": _items, "learner": _learner}[stage]
     tables, flusher = attach(app, settings, weights, publisher, dead)
     _keep_safe(app, settings, tables, publisher, flusher)
     sources = {
@@ -120,6 +123,24 @@ def _items(
     _agent(app, settings, "items", agent.fold_catalogue, flusher, dead)
     _agent(app, settings, "touches", agent.fold_touches, flusher, dead)
     return [items, popular], flusher
+
+
+def _learner(
+    app: faust.App, settings: Settings, _: Mapping[str, float], publisher: Publisher, dead: DeadLetters
+) -> tuple[list[Table[Any]], Flusher]:
+    learned: Table[Row] = Table("learned", _Lazy(_table(app, settings, "learned")), Kept, Kept)
+    agent = LearnerAgent(settings, learned)
+    flusher = Flusher(settings, publisher, [learned], dead.take, LEARNER_PAUSE)
+    _agent(app, settings, "examples", agent.fold_examples, flusher, dead)
+
+    async def load(*_: Any, **__: Any) -> None:
+        for (
+            place
+        ) in app.tables.recovery.active_tps:  # in a thread: a million rows take longer than a session lasts
+            await asyncio.to_thread(agent.load, learned.partition(place.partition))
+
+    app.on_rebalance_complete.connect(load, weak=False)
+    return [learned], flusher
 
 
 def _keep_safe(
@@ -197,7 +218,7 @@ def _table(app: faust.App, settings: Settings, name: str) -> Any:
         name,
         key_type=bytes,
         value_type=bytes,
-        partitions=settings.partitions,
+        partitions=partitions_of(settings, name),
         changelog_topic=changelog,
         options=dict(store.OPTIONS),
         help=next(table.row for table in TABLES if table.name == name),

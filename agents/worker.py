@@ -1,4 +1,4 @@
-"""Run one stage of a worker in this process; `refold worker` runs both, a process each."""
+"""Run one stage of a worker in this process; `refold worker` runs all, a process each."""
 
 import gc
 from collections.abc import Mapping
@@ -6,10 +6,12 @@ from collections.abc import Mapping
 import faust
 import uvloop
 
-from agents.app import Stage, create_app
+from agents.app import create_app
 from agents.crash import die, why
+from agents.learner import compile_kernels
 from streams.seldom import speak_seldom
 from streams.settings import Settings
+from streams.topology import Stage
 
 
 class Worker(faust.Worker):  # type: ignore[misc]
@@ -38,4 +40,6 @@ def run(settings: Settings, stage: Stage, weights: Mapping[str, float], loglevel
         (settings.data / settings.worker / settings.group(stage)).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         die(f"it could not start: {why(error)}")
+    if stage == "learner":
+        compile_kernels()
     Worker(create_app(settings, stage, weights), loglevel=loglevel).execute_from_commandline()

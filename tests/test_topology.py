@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from agents.app import create_app
-from models import items, popular, users
+from models import items, learned, popular, users
 from models.actions import DEFAULTS
 from streams.settings import Settings
-from streams.topology import TABLES, TOPICS, topics
+from streams.topology import STAGES, TABLES, TOPICS, partitions_of, topics
 
 TEXT = (Path(__file__).parents[1] / "topology.md").read_text()
-SETTINGS = Settings(partitions=3)
+SETTINGS = Settings(partitions=3, shards=2)
 
 
 def rows(heading):
@@ -45,25 +45,31 @@ def test_tables_are_those_of_the_code():
 
 
 def test_row_versions_are_those_of_the_models():
-    versions = {"users": users.VERSION, "items": items.VERSION, "popular": popular.VERSION}
+    versions = {
+        "users": users.VERSION,
+        "items": items.VERSION,
+        "popular": popular.VERSION,
+        "learned": learned.VERSION,
+    }
 
     assert versions == {table.name: table.version for table in TABLES}
 
 
-@pytest.mark.parametrize("stage", ["users", "items"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_declares_what_is_said_of_it(stage):
-    group, sources, tables, _ = next(
-        row for row in rows("Stages") if names(row[0])[0] == SETTINGS.group(stage)
+    group, sources, tables = next(
+        map(names, row[:3]) for row in rows("Stages") if names(row[0])[0] == SETTINGS.group(stage)
     )
     app = create_app(SETTINGS, stage, DEFAULTS)
 
-    assert app.conf.id == names(group)[0]
-    assert tuple(app.agents) == names(sources)
-    assert tuple(app.tables) == names(tables)
+    assert (app.conf.id,) == group
+    assert tuple(app.agents) == sources
+    assert tuple(app.tables) == tables
     for agent in app.agents.values():
         assert agent.concurrency == 1
+    assert tables == STAGES[stage]
     for name, table in app.tables.items():
-        assert table.partitions == SETTINGS.partitions
+        assert table.partitions == app.conf.topic_partitions == partitions_of(SETTINGS, stage)
         assert table.changelog_topic.get_topic_name() == SETTINGS.changelog(name)
 
 
@@ -73,6 +79,13 @@ def test_every_source_of_a_table_is_folded_by_the_stage_that_owns_it():
     assert said.keys() == {table.name for table in TABLES}
     for table in TABLES:
         assert set(table.sources) <= said[table.name]
+
+
+def test_a_table_has_the_partitions_of_its_sources():
+    for table in TABLES:
+        assert {partitions_of(SETTINGS, source) for source in table.sources} == {
+            partitions_of(SETTINGS, table.name)
+        }
 
 
 def test_every_arrow_joins_what_exists():

@@ -18,7 +18,7 @@ from streams.changelog import NOTE, Note, encode
 from streams.settings import Settings
 from streams.topology import TABLES
 
-STAGES = {"users": {"users"}, "items": {"items", "popular"}}
+STAGES = {"users": {"users"}, "items": {"items", "popular"}, "learner": {"learned"}}
 
 
 @pytest.fixture(params=STAGES)
@@ -28,7 +28,7 @@ def stage(request):
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(namespace="blue", partitions=3, replication=2, worker="worker-7", data=tmp_path)
+    return Settings(namespace="blue", partitions=3, shards=2, replication=2, worker="worker-7", data=tmp_path)
 
 
 @pytest.fixture
@@ -53,7 +53,10 @@ def test_it_has_the_tables_of_its_stage_with_their_changelogs(app, settings, sta
     assert set(app.tables) == STAGES[stage]
     for name, table in app.tables.items():
         assert list(table.changelog_topic.topics) == [settings.changelog(name)]
-        assert (table.key_type, table.value_type, table.partitions) == (bytes, bytes, 3)
+        assert (table.key_type, table.value_type, table.partitions) == (
+            *(bytes, bytes),
+            2 if stage == "learner" else 3,
+        )
 
 
 def test_a_changelog_is_read_as_the_bytes_it_holds(app, settings):
@@ -107,8 +110,8 @@ def test_what_must_be_said_again_is_said_without_a_record_to_fold(settings):
 def test_restored_partitions_are_looked_at(app, settings, stage):
     async def restored():
         for name in STAGES[stage]:
-            app.tables[name].data.put_rows(2, {NOTE: encode(Note(3, {}, (NOTE,)))}, 7)
-            app.tables.recovery.active_tps.add(TP(settings.changelog(name), 2))
+            app.tables[name].data.put_rows(1, {NOTE: encode(Note(3, {}, (NOTE,)))}, 7)
+            app.tables.recovery.active_tps.add(TP(settings.changelog(name), 1))
         await app.on_rebalance_complete.send()
 
     opened = []
@@ -116,7 +119,7 @@ def test_restored_partitions_are_looked_at(app, settings, stage):
         get_row = table.data.get_row
         table.data.get_row = lambda number, key, found=get_row: opened.append(number) or found(number, key)
     asyncio.run(restored())
-    assert opened == [2] * len(STAGES[stage])
+    assert opened == [1] * len(STAGES[stage])
 
 
 def test_rows_and_faust_mean_the_same_key_by_the_offset():

@@ -1,0 +1,222 @@
+"""Whatever a crash leaves behind, what is learned is the fold of the examples, byte for byte."""
+
+import asyncio
+import random
+from collections import defaultdict
+
+import pytest
+
+from agents.consume import DeadLetters, consume
+from agents.fake import Event, Message, Rows, Sender, Stream, no_step
+from agents.flush import Flusher
+from agents.learner import LearnerAgent
+from agents.restoring import Restoring
+from agents.table import Kept, Table
+from models.learned import COMMON, Common
+from streams import examples
+from streams.changelog import NOTE, Reading, decode
+from streams.errors import Refused, StateError
+from streams.examples import Choice
+from streams.settings import Settings
+
+SETTINGS = Settings(partitions=3, shards=2, dimensions=8)
+CHANGELOG = SETTINGS.changelog("learned")
+
+
+class Crash(BaseException):
+    """The process is no more; not an Exception, since nothing could handle it."""
+
+
+class Fuse:
+    """Raises Crash at the given step, and at every later one: a dead process does nothing."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def __call__(self, what):
+        self.left -= 1
+        if self.left < 0:
+            raise Crash(what)
+
+
+def choices(draw, count, start=0):
+    """What one partition of events says, in the order of its origins."""
+    for origin in range(start, start + count):
+        item, *after = draw.sample([f"i{n}" for n in range(20)], draw.randint(1, 6))
+        yield Choice(origin, item, tuple(after), 1_700_000_000_000 + origin, draw.choice([1.0, 5.0, -3.0]))
+
+
+def written(draw):
+    """The records of `examples` by shard, some of them said twice in another cut."""
+    logs = defaultdict(list)
+    for _ in range(12):
+        partition = draw.randrange(SETTINGS.partitions)
+        start = draw.randint(0, 40)
+        said = list(choices(random.Random(partition * 1_000 + start), draw.randint(1, 8), start))
+        logs[partition % SETTINGS.shards].append(examples.encode(SETTINGS.epoch, partition, said))
+    return logs
+
+
+class Process:
+    """A learner's process, from its start to its crash, over logs and a disk that outlive it."""
+
+    def __init__(self, logs, sender, rows, committed):
+        self.logs, self.sender, self.committed = logs, sender, committed
+        self.table = Table("learned", rows, Kept, Kept)
+        self.agent = LearnerAgent(SETTINGS, self.table)
+        self.dead = DeadLetters(SETTINGS)
+        self.flusher = Flusher(SETTINGS, sender, [self.table], self.dead.take, 1.0)
+        self.acks = []
+        self.positions = {shard: committed.get(shard, 0) for shard in range(SETTINGS.shards)}
+        for shard in self.positions:
+            restoring = Restoring(rows, shard, units=True)
+            records = changelog(sender, shard)
+            restoring.take(records[restoring.offset + 1 :])
+            restoring.reach(len(records) - 1)
+            self.table.partition(shard)
+
+    async def fold(self, shard, count):
+        start = self.positions[shard]
+        events = [
+            Event(Message("examples", shard, start + n, None, value), self.acks, self.sender.step)
+            for n, value in enumerate(self.logs[shard][start : start + count])
+        ]
+        await consume(Stream(events), self.agent.fold_examples, self.flusher, self.dead)
+        self.positions[shard] += len(events)
+
+    def commit(self):
+        for shard in self.positions:
+            acked = {offset for _, number, offset in self.acks if number == shard}
+            while self.committed.get(shard, 0) in acked:
+                self.committed[shard] = self.committed.get(shard, 0) + 1
+
+    async def live(self, draw):
+        while any(self.positions[shard] < len(self.logs[shard]) for shard in self.positions):
+            await self.fold(draw.randrange(SETTINGS.shards), draw.randint(1, 3))
+            if draw.random() < 0.5:
+                await self.flusher.flush()
+            if draw.random() < 0.5:
+                self.commit()
+        await self.flusher.flush()
+        self.commit()
+
+
+def changelog(sender, shard):
+    place = CHANGELOG, shard
+    return [
+        Message(*place, offset, *record, headers=sender.headers[place][offset])
+        for offset, record in enumerate(sender.log.get(place, ()))
+    ]
+
+
+def told(sender):
+    """What a new owner, or a replica, would see."""
+    found = {}
+    for shard in range(SETTINGS.shards):
+        rows = Reading(units=True).read(changelog(sender, shard))
+        found |= {(shard, key): row for key, row in rows.items() if row is not None}
+    return found
+
+
+def at_rest(rows):
+    return {(shard, key): row for shard in range(SETTINGS.shards) for key, row in rows.scan(shard)}
+
+
+def folded(logs):
+    """The fold of the examples in one go."""
+    sender, rows = Sender(), Rows()
+    process = Process(logs, sender, rows, {})
+    asyncio.run(process.live(random.Random(0)))
+    return at_rest(rows)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_crash_at_any_point_changes_nothing(seed):
+    draw = random.Random(seed)
+    logs, sender, rows, committed = written(draw), Sender(), Rows(), {}
+    for crash in range(5):
+        sender.step = rows.step = Fuse(draw.randint(1, 150)) if crash < 4 else no_step
+        try:
+            asyncio.run(Process(logs, sender, rows, committed).live(draw))
+        except Crash:
+            if draw.random() < 0.3:
+                rows = Rows()
+    expected = folded(logs)
+    assert at_rest(rows) == told(sender) == expected
+    for shard in range(SETTINGS.shards):
+        assert decode(rows.get_row(shard, NOTE)).positions == (
+            {"examples": len(logs[shard])} if logs[shard] else {}
+        )
+        assert committed.get(shard, 0) == len(logs[shard])
+
+
+def test_how_records_are_cut_and_flushed_changes_nothing_but_the_notes():
+    said = list(choices(random.Random(1), 30))
+    whole = folded({0: [examples.encode(0, 0, said)], 1: []})
+    apart = folded({0: [examples.encode(0, 0, [one]) for one in said], 1: []})
+    assert whole == apart
+
+
+def agent(rows=None):
+    table = Table("learned", rows or Rows(), Kept, Kept)
+    return LearnerAgent(SETTINGS, table), table
+
+
+def record(*said, partition=0, offset=0):
+    return Message("examples", partition % 2, offset, None, examples.encode(0, partition, list(said)))
+
+
+def test_what_was_said_twice_is_learned_once_and_origins_do_not_hide_each_other():
+    one, two = (Choice(n, "ab"[n], ("c",), 1_700_000_000_000, 1.0) for n in range(2))
+    fold, table = agent()
+    for message in (record(one), record(one, two), record(one, partition=2)):
+        fold.fold_examples(message)
+    (partition,) = table.dirty()
+    frozen = partition.freeze()
+    assert set(frozen) == {b"", b"a", b"b", b"c"}
+    assert Common.from_row(frozen[b""]).marks == {0: 1, 2: 0}
+    partition.store(0)
+    fold.fold_examples(record(one, two))
+    assert not partition.dirty
+
+
+def test_a_torn_flush_of_new_items_is_taken_back_by_the_next_owner():
+    logs = {0: [examples.encode(0, 0, list(choices(random.Random(2), 3)))], 1: []}
+    sender, rows = Sender(), Rows()
+    sender.step = Fuse(8)  # claim and some rows, no note
+    with pytest.raises(Crash):
+        asyncio.run(Process(logs, sender, rows, {}).live(random.Random(0)))
+    assert len(sender.log[CHANGELOG, 0]) > 2
+    assert told(sender) == {}
+    sender.step = no_step
+    next_one = Process({0: [], 1: []}, sender, rows, {})  # not one example comes again
+    asyncio.run(next_one.flusher.flush())
+    assert told(sender) == at_rest(rows) == {}
+    newest = {key: row for key, row in sender.log[CHANGELOG, 0] if key != NOTE}
+    assert newest
+    assert set(newest.values()) == {None}
+
+
+def test_rows_of_another_length_stop_the_learner():
+    rows = Rows()
+    fold, table = agent(rows)
+    fold.fold_examples(record(*choices(random.Random(1), 3)))
+    (partition,) = table.dirty()
+    partition.freeze()
+    partition.store(0)
+    other = LearnerAgent(Settings(dimensions=16), Table("learned", rows, Kept, Kept))
+    with pytest.raises(StateError, match="8 dimensions"):
+        other.fold_examples(record())
+
+
+def test_what_is_no_batch_of_examples_is_refused_before_anything_changed():
+    fold, table = agent()
+    with pytest.raises(Refused, match="not a batch of examples"):
+        fold.fold_examples(Message("examples", 0, 0, None, b"\xc1"))
+    assert table.dirty() == []
+
+
+def test_the_common_row_is_nobodys_item():
+    fold, table = agent()
+    fold.fold_examples(record(Choice(0, "a", (), 1_700_000_000_000, 1.0)))
+    assert set(table.partition(0).dirty) == {COMMON, "a"}
