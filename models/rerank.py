@@ -17,6 +17,7 @@ from models.places import Slots
 TOP = 10  # places that must be varied
 HEAD = 200  # candidates looked at closely
 DEMOTION = 0.01  # what a seen item keeps of its score where the surface demotes
+LEAST = 1e-6  # of a factor that a score below zero is divided by
 STEP = 3  # places between two that explore
 
 Mask = npt.NDArray[np.bool_]
@@ -31,6 +32,16 @@ class Listed(Protocol):
     published_at: npt.NDArray[np.float64]
     expires_at: npt.NDArray[np.float64]
     categories: Codes
+
+
+def boosted(scores: Floats, factor: Floats | np.float32) -> Floats:
+    """Return scores times factors, so that a larger factor is always better: below zero they are divided.
+
+    >>> boosted(np.float32([2.0, -2.0]), np.float32(4.0)).tolist()
+    [8.0, -0.5]
+    """
+    raised: Floats = np.where(scores < 0.0, scores / np.maximum(factor, np.float32(LEAST)), scores * factor)
+    return raised
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,12 +50,7 @@ class Scorer:
         return cls(list(said), weights, bias)
 
     def mix(self, wanted: Mapping[str, float]) -> Floats:
-        """Return a surface's weights in the order of the actions; raises SettingsError on another action."""
-        for action in wanted:
-            if action not in self.actions:
-                raise SettingsError(
-                    f"actions.{action}={wanted[action]}: predicted are {', '.join(self.actions)}"
-                )
+        """Return a surface's weights in the order of the actions; one that is not predicted yet never happens."""
         return np.array([wanted.get(action, 0.0) for action in self.actions], dtype=np.float32)
 
     def predict(self, features: Floats) -> Floats:

@@ -41,8 +41,6 @@ def test_the_version_names_the_weights():
 def test_what_does_not_exist_is_named():
     with pytest.raises(SettingsError, match=r"click\.colour=1"):
         Scorer.of({"click": {"colour": 1.0}})
-    with pytest.raises(SettingsError, match="wave=2"):
-        light().mix({"wave": 2.0})
     with pytest.raises(SettingsError, match="not finite"):
         Scorer(["a"], np.full((len(NAMES), 1), np.nan, np.float32), np.zeros(1, np.float32))
 
@@ -73,3 +71,11 @@ def test_where_nothing_else_is_known_the_order_is_that_of_relevance():
     for surface in load().surfaces.values():
         scores = scorer.score(features, scorer.mix(surface.actions))
         assert np.array_equal(np.argsort(scores), np.argsort(features[:, NAMES.index("relevance")]))
+
+
+def test_an_action_that_is_not_predicted_yet_changes_no_score():
+    scorer, features = light(), rows(20)
+    with_hide, without = ({"click": 1.0, "hide": -5.0}, {"click": 1.0})
+    assert np.array_equal(
+        scorer.score(features, scorer.mix(with_hide)), scorer.score(features, scorer.mix(without))
+    )
