@@ -153,6 +153,16 @@ def test_in_units_a_torn_flush_is_void_until_its_rows_are_said_again():
     assert reading.note == Note(5, {"examples": 1})
 
 
+def test_in_units_what_a_fenced_worker_says_behind_the_last_note_is_said_again():
+    reading = Reading(units=True)
+    flush = [Said(1, b"a", b"1", headers(0)), Said(2, NOTE, encode(Note(0, {"examples": 1})), headers(0))]
+    reading.read([Said(0, NOTE, encode(Note())), *flush])
+    stale = [Said(4, b"b", b"0", headers(0)), Said(5, NOTE, encode(Note(0, {"examples": 1})), headers(0))]
+    rows = reading.read([Said(3, NOTE, encode(Note(NOBODY, {"examples": 2}))), *stale])
+    assert rows == {}
+    assert (reading.offset, reading.note) == (3, Note(3, {"examples": 2}, (b"b", NOTE)))
+
+
 def test_in_units_rows_whose_notes_compaction_took_are_given_out_as_they_come():
     reading = Reading(units=True)
     assert reading.read([row(3, 0, "a", "1"), row(7, 5, "b", "2")]) == {b"a": b"1", b"b": b"2"}
