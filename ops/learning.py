@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -42,12 +43,23 @@ def train(
         str, typer.Option(help="of a file: column of the item's categories: a list, or a|b")
     ] = "",
     positive: Annotated[str, typer.Option(help="of a file: which rows count, such as rating>=4")] = "",
+    sort: Annotated[
+        Literal["boosted", "sequence"],
+        typer.Option("--kind", help="a ranker of boosted trees, or a model of the order of choices"),
+    ] = "boosted",
+    leave_last_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-last-out",
+            help="of a sequence model: learn all but each user's last choice, measure on it",
+        ),
+    ] = False,
     surface: Annotated[str, typer.Option(help="the surface whose candidates are ranked")] = "home",
     trials: Annotated[int, typer.Option(min=1, max=100, help="settings tried on the validation span")] = 4,
     seed: Annotated[int, typer.Option(help="of what is drawn by lot")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Train a ranker on the log, an export or a file, compare it with what serves, and publish it as a candidate.
+    """Train a model on the log, an export or a file, compare it with what serves, and publish it as a candidate.
 
     What was trained on a file is measured and told, but not published.
     """
@@ -74,14 +86,28 @@ def train(
             found = history.of_export(export, config.actions, upto)
         else:
             found = history.of_log(settings, config.actions, upto)
-        begin = stack.enter_context(bar("training"))
-        trained = run(
-            found, settings, config.actions, surface_of(config, surface), trials=trials, seed=seed,
-            live=serving(settings, registry), at=now, begin=begin,
-        )  # fmt: skip
+        if sort == "sequence":
+            from ops.train.sequence import Plan
+            from ops.train.trails import train_trails
+
+            plan = Plan(seed=seed)
+            model, artifact = train_trails(found, plan, now, _say_so, leave_last_out=leave_last_out)
+            done = {
+                "model": model.key,
+                "published": file is None,
+                "metrics": model.metrics,
+                "card": model.card,
+            }
+        else:
+            begin = stack.enter_context(bar("training"))
+            trained = run(
+                found, settings, config.actions, surface_of(config, surface), trials=trials, seed=seed,
+                live=serving(settings, registry), at=now, begin=begin,
+            )  # fmt: skip
+            model, artifact = trained.model, trained.artifact
+            done = told(registry, trained, published=file is None)
     if file is None:
-        publish(settings, trained)
-    done = told(registry, trained, published=file is None)
+        publish(settings, model, artifact)
     print(json.dumps(done) if as_json else done["card"])
 
 
@@ -172,6 +198,10 @@ def _tell(name: str, value: Any) -> None:
             _tell(f"{name} {part}", inner)
     else:
         print(f"{name}: {', '.join(map(str, value)) or '-'}")
+
+
+def _say_so(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _now() -> int:

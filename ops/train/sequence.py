@@ -93,7 +93,7 @@ def train_sequence(
             loss += lost
             steps += 1
         arrays = {name: np.asarray(array) for name, array in state[2].items()}
-        found = _measured(SequenceModel.of(arrays), held)
+        found = measured(SequenceModel.of(arrays), held)
         tell(
             f"epoch {epoch} of at most {plan.epochs}: loss {float(loss) / len(batches):.4f}, held-out HR@10 "
             f"{found['hr@10']:.4f}, NDCG@10 {found['ndcg@10']:.4f}; {time.monotonic() - begun:.0f} s"
@@ -104,8 +104,11 @@ def train_sequence(
     return Trained(best, metrics, facts | {"held_out": len(held), "epochs": epoch, "kept_epoch": kept})
 
 
-def _measured(model: SequenceModel, held: Sequence[tuple[Trail, int]]) -> dict[str, float]:
-    """Return HR@10 and NDCG@10 over all items but those of the trail, by the code that serves."""
+def measured(model: SequenceModel, held: Sequence[tuple[Trail, int]]) -> dict[str, float]:
+    """Return HR@10 and NDCG@10 over all items but those of the trail, by the code that serves.
+
+    `held` are trails, oldest first, and what came next.
+    """
     vectors = places(model)
     ranks = [rank_of(vectors @ query(model, trail[::-1]), item, np.unique(trail)) for trail, item in held]
     found = np.array(ranks, np.int32)

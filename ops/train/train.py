@@ -132,10 +132,10 @@ def surface_of(config: Config, name: str) -> Surface:
     return config.surfaces[name]
 
 
-def publish(settings: Settings, trained: Trained) -> None:
+def publish(settings: Settings, model: Model, artifact: bytes) -> None:
     """Store the artifact, then record the version as a candidate; raises Unavailable."""
-    artifacts.save(settings, trained.artifact)
-    models.publish(settings, trained.model)
+    artifacts.save(settings, artifact)
+    models.publish(settings, model)
 
 
 def told(registry: Registry, trained: Trained, *, published: bool) -> dict[str, Any]:
