@@ -1,26 +1,15 @@
-"""Online: one logistic regression of River for one action, learned example by example, its state plain numbers.
-
-It begins as the packaged model and learns with the scaled features and a term for the place an item was shown at.
-Served, the place is the first one: what position alone explains is left out.
-"""
+"""Online: River's logistic regression of one action, learned example by example."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
 from river import linear_model, optim, utils
 
-from models.drift import Watch, chance
-from models.features import NAMES
+from models.action import KEYS, Action, moved
+from models.drift import tested
 from models.scale import Doubles, Scale
+from models.window import chance
 
-PLACES = (1, 2, 3, 5, 10, 20)  # first place of each bucket but that of place 0, which needs no term
-AT_PLACE = (
-    3.0  # what stands for being there: as much as other features vary, for it is learned as fast as they
-)
-PLACED = tuple(f"place:{place}" for place in PLACES)
-KEYS = (*NAMES, *PLACED)
 TRUSTED = 50  # choices before a model is served
 HARM = 1.01  # times the default's loss that is too much
 BEGIN = 10  # choices that tell the rate before anything else is learned
@@ -52,30 +41,15 @@ class Falling(optim.base.Scheduler):  # type: ignore[misc]
         return max(self.least, min(self.most, self.top / math.sqrt(t + 1)))
 
 
-@dataclass
-class Default:
-    """The model an action starts from: weights of the features as they are, (features,), and a bias.
-
-    `shift` follows how often the action really happens.
-    """
-
-    weights: Doubles
-    bias: float
-    shift: float = 0.0
-
-
 class Model:
-    """One action's model. `good` are its weights when they last did better than the default over a whole window."""
+    """Learns one action; predicts before it learns. Weights are in `river`, and in the action after `settle`."""
 
-    def __init__(self, default: Default, scale: Scale) -> None:
-        self.default = default
-        self.watch = Watch()
-        self.good: list[float] = []
-        self.shown = self.chosen = self.rolled = 0
-        self.trusted = False
-        self._set(_started(default, scale))
+    def __init__(self, action: Action, scale: Scale) -> None:
+        self.action = action
+        self._scale = scale
+        self._set(action.weights or action.begun(scale), action.steps)
 
-    def _set(self, weights: Sequence[float], steps: int = 0) -> None:
+    def _set(self, weights: Sequence[float], steps: int) -> None:
         """Make River's model of a bias and a weight for each of `KEYS`."""
         self.river = linear_model.LogisticRegression(
             optim.SGD(Falling(0.3, 0.02, 0.001)), Apart(),
@@ -91,134 +65,70 @@ class Model:
         known = self.river.weights
         return [self.river.intercept, *(known[key] for key in KEYS)]
 
-    def show(self, x: dict[str, float], default: float, scale: Scale) -> None:
-        """Predict, then learn that an item with the features `x` was shown; `default` is the default model's logit."""
-        default += self.default.shift
-        logit = default if self.chosen < BEGIN else self._logit(x, scale)
-        self.watch.show(logit, default)
-        self.default.shift -= self._step() * chance(default)
-        self.shown += 1
-        if self.chosen >= BEGIN:
-            self.river.learn_one(x, False)
-            if self.watch.whole:
-                self._judge(scale)
+    def settle(self) -> None:
+        """Write into the action what is in River's model."""
+        self.action.weights, self.action.steps = self.weights(), self.river.optimizer.n_iterations
 
-    def choose(self, x: dict[str, float], default: float, scale: Scale) -> None:
+    def show(self, x: dict[str, float], default: float) -> None:
+        """Predict, then learn that an item with the features `x` was shown; `default` is the default model's logit."""
+        action, learns = self.action, self.action.chosen >= BEGIN
+        default += action.shift
+        action.window.show(self._logit(x) if learns else default, default)
+        action.shift -= self._step() * chance(default)
+        action.shown += 1
+        if learns:
+            self.river.learn_one(x, False)
+            if action.window.whole:
+                self._judge()
+
+    def choose(self, x: dict[str, float], default: float) -> None:
         """Predict, then learn that a shown item was chosen."""
-        default += self.default.shift
-        logit = default if self.chosen < BEGIN else self._logit(x, scale)
-        self.watch.choose(logit, default)
-        self.default.shift += self._step()
-        self.chosen += 1
-        if self.chosen > BEGIN:
+        action, learns = self.action, self.action.chosen >= BEGIN
+        default += action.shift
+        action.window.choose(self._logit(x) if learns else default, default)
+        action.shift += self._step()
+        action.chosen += 1
+        if learns:
             self.river.learn_one(x, True)
-        elif self.chosen == BEGIN:
-            self._set(_started(self.default, scale))
-            self.watch.forget()
+        elif action.chosen == BEGIN:
+            self._set(action.begun(self._scale), 0)
+            action.window.forget()
+
+    def rescale(self, old: tuple[Doubles, Doubles]) -> None:
+        """Say the same under the scale of now as under the old means and deviations."""
+        self._set(moved(self.weights(), old, self._scale), self.river.optimizer.n_iterations)
+        if self.action.good:
+            self.action.good = moved(self.action.good, old, self._scale)
 
     def _step(self) -> float:
-        return max(LEAST, SETTLE / (SETTLE + self.chosen))
+        return max(LEAST, SETTLE / (SETTLE + self.action.chosen))
 
-    def _logit(self, x: dict[str, float], scale: Scale) -> float:
+    def _logit(self, x: dict[str, float]) -> float:
         p = self.river.predict_proba_one(x)[True]
         if not 0.0 <= p <= 1.0:
-            self.roll_back(scale)
+            self._roll_back()
             p = self.river.predict_proba_one(x)[True]
         p = max(1e-13, min(1.0 - 1e-13, p))
         return math.log(p / (1.0 - p))
 
-    def _judge(self, scale: Scale) -> None:
+    def _judge(self) -> None:
         """Trust the model, or take it back, by what the window says."""
-        if self.watch.turn() or not all(map(math.isfinite, self.weights())):
-            self.roll_back(scale)
-            return
-        full = self.watch.full
-        if full and self.watch.loss() > HARM * self.watch.default():
-            self.roll_back(scale, self.river.optimizer.n_iterations)  # learning on as fast would harm again
-            return
-        self.trusted = self.trusted or (full and self.chosen >= TRUSTED)
-        if self.trusted:
-            self.good = self.weights()
+        action, window = self.action, self.action.window
+        drifted, window.test = tested(window.test, window.turn())
+        if drifted or not all(map(math.isfinite, self.weights())):
+            self._roll_back()
+        elif window.full and window.loss() > HARM * window.default():
+            self._roll_back(self.river.optimizer.n_iterations)  # learning on as fast would harm again
+        else:
+            action.trusted = action.trusted or (window.full and action.chosen >= TRUSTED)
+            if action.trusted:
+                action.good = self.weights()
 
-    def roll_back(self, scale: Scale, steps: int = 0) -> None:
+    def _roll_back(self, steps: int = 0) -> None:
         """Go back to the last good weights, or to the packaged ones when those do no better; a new window decides."""
-        self._set(self.good or _started(self.default, scale), steps)
-        self.good = []  # they have one window to prove themselves again
-        self.watch.forget()
-        self.trusted = False
-        self.rolled += 1
-
-    def rescale(self, old: tuple[Doubles, Doubles], scale: Scale) -> None:
-        """Say the same under another scale as under the old means and deviations."""
-        steps = self.river.optimizer.n_iterations
-        self._set(_moved(self.weights(), old, scale), steps)
-        if self.good:
-            self.good = _moved(self.good, old, scale)
-
-    def compiled(self, scale: Scale) -> tuple[Doubles, float]:
-        """Return weights of the features as they are, (features,), and a bias: of the first place, and calibrated."""
-        default = self.default
-        if not self.trusted:
-            return default.weights, default.bias + default.shift
-        weights, bias = flat(self.weights(), scale)
-        return weights, bias + self.watch.correction()
-
-    def numbers(self) -> list[object]:
-        """Return everything as a row holds it."""
-        default = self.default
-        return [
-            default.weights.tobytes(), default.bias, default.shift, self.weights(), self.river.optimizer.n_iterations,
-            self.good, self.watch.numbers(), self.shown, self.chosen, self.rolled, self.trusted,
-        ]  # fmt: skip
-
-    @classmethod
-    def of(cls, numbers: Sequence[object], scale: Scale) -> "Model":
-        """Return what `numbers` was made of."""
-        weights, bias, shift, now, steps, good, watch, shown, chosen, rolled, trusted = numbers
-        model = cls(Default(np.frombuffer(weights), bias, shift), scale)  # type: ignore[arg-type,call-overload]
-        model._set(now, steps)  # type: ignore[arg-type]
-        model.good, model.watch = good, Watch.of(watch)  # type: ignore[assignment,arg-type]
-        model.shown, model.chosen, model.rolled, model.trusted = shown, chosen, rolled, trusted  # type: ignore[assignment]
-        return model
-
-
-def flat(weights: Sequence[float], scale: Scale) -> tuple[Doubles, float]:
-    """Return weights of the features as they are, and a bias, of a bias and weights for `KEYS`."""
-    scaled = np.array(weights[1 : 1 + len(NAMES)]) / scale.deviation
-    return scaled, float(weights[0] - (scaled * scale.mean).sum())
-
-
-def bucket(place: int) -> str | None:
-    """Return the term of a place, None for the first.
-
-    >>> bucket(0), bucket(4), bucket(400)
-    (None, 'place:3', 'place:20')
-    """
-    key = None
-    for first, name in zip(PLACES, PLACED, strict=True):
-        if place >= first:
-            key = name
-    return key
-
-
-def seen_less(place: int) -> float:
-    """Return by how much less likely a place is looked at than the first, as log-odds nearly; `models.items` too."""
-    return -math.log(math.log2(place + 2))
-
-
-def _started(default: Default, scale: Scale) -> list[float]:
-    """Return the default model as a bias and weights for `KEYS`."""
-    bias = default.bias + default.shift + float((default.weights * scale.mean).sum())
-    return [
-        bias,
-        *(default.weights * scale.deviation).tolist(),
-        *(seen_less(place) / AT_PLACE for place in PLACES),
-    ]
-
-
-def _moved(weights: Sequence[float], old: tuple[Doubles, Doubles], scale: Scale) -> list[float]:
-    mean, deviation = old
-    features = np.array(weights[1 : 1 + len(NAMES)])
-    raw = features / deviation
-    bias = weights[0] + float((raw * (scale.mean - mean)).sum())
-    return [bias, *(raw * scale.deviation).tolist(), *weights[1 + len(NAMES) :]]
+        action = self.action
+        self._set(action.good or action.begun(self._scale), steps)
+        action.good = []  # they have one window to prove themselves again
+        action.window.forget()
+        action.trusted = False
+        action.rolled += 1

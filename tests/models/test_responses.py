@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import drift, online, responses
+from models import action, drift, online, responses, window
+from models.action import Action
 from models.features import COLUMN, NAMES
-from models.online import Default, Model
+from models.online import Model
 from models.responses import Responses, merged, scorer_of
 from models.scale import Scale
-from models.scorer import light
+from models.scorer import Scorer, light
+from models.teacher import Teacher
 from streams.examples import Seen, digest_of
 from streams.rows import pack
 
@@ -34,7 +36,7 @@ def matrices(count, seed=1):
 def world(count, taste, rate=-2.0, seed=1, position=True):
     """Slates of which `click` is answered by the taste, a weight for each feature, and less at each lower place."""
     draw = np.random.default_rng(seed + 1000)
-    less = [online.seen_less(place) if position else 0.0 for place in range(PLACES)]
+    less = [action.seen_less(place) if position else 0.0 for place in range(PLACES)]
     for n, matrix in enumerate(matrices(count, seed)):
         chance = 1 / (1 + np.exp(-(matrix @ taste + rate + less)))
         clicked = np.flatnonzero(draw.random(PLACES) < chance)
@@ -46,10 +48,19 @@ def taste(seed=0):
 
 
 def learned(examples, into=None):
-    into = into or Responses()
+    teacher = into or Teacher(Responses())
     for each in examples:
-        into.learn(each)
-    return into
+        teacher.learn(each)
+    teacher.row()
+    return teacher
+
+
+def served(teacher):
+    return merged([teacher.responses])
+
+
+def again(teacher):
+    return Teacher(Responses.from_row(teacher.row()))
 
 
 def agreement(scorer, taste):
@@ -65,19 +76,19 @@ def taught():
 
 def test_nothing_learned_is_the_packaged_model():
     assert scorer_of([b"", b""]).version == light().version
-    assert Responses().compiled().version == light().version
+    assert merged([Responses()]).version == light().version
 
 
 def test_what_was_learned_is_served_once_it_beats_the_packaged_model(taught):
-    click = taught.report()["click"]
+    click = taught.responses.report()["click"]
     assert click["served"]
     assert click["loss"] < 0.95 * click["default_loss"]
     assert click["auc"] > 0.7
-    assert agreement(taught.compiled(), taste()) > max(0.85, agreement(light(), taste()))
+    assert agreement(served(taught), taste()) > max(0.85, agreement(light(), taste()))
 
 
 def test_what_is_served_is_calibrated_for_the_first_place():
-    scorer = learned(world(2500, taste() / 2)).compiled()
+    scorer = served(learned(world(2500, taste() / 2)))
     matrix = np.concatenate(list(matrices(500, seed=9)))
     truth = 1 / (1 + np.exp(-(matrix @ taste() / 2 - 2.0)))
     assert scorer.predict(matrix)[:, 0].mean() == pytest.approx(truth.mean(), rel=0.25)
@@ -85,13 +96,14 @@ def test_what_is_served_is_calibrated_for_the_first_place():
 
 def test_position_is_learned_and_left_out_when_served():
     draw = np.random.default_rng(3)
-    only_place = Responses()
-    for n, matrix in enumerate(matrices(2500, seed=3)):
-        clicked = np.flatnonzero(draw.random(PLACES) < np.array([0.5] + [0.05] * (PLACES - 1)))
-        only_place.learn(seen(n, matrix, tuple(("click", int(place)) for place in clicked)))
+    less = np.array([0.5] + [0.05] * (PLACES - 1))
+    only_place = learned(
+        seen(n, matrix, tuple(("click", int(place)) for place in np.flatnonzero(draw.random(PLACES) < less)))
+        for n, matrix in enumerate(matrices(2500, seed=3))
+    )
     weights = only_place.models["click"].river.weights
-    assert all(weights[key] * online.AT_PLACE < -2.0 for key in ("place:1", "place:2", "place:5"))
-    scorer = only_place.compiled()
+    assert all(weights[key] * action.AT_PLACE < -2.0 for key in ("place:1", "place:2", "place:5"))
+    scorer = served(only_place)
     assert scorer.predict(np.zeros((1, WIDTH), np.float32))[0, 0] == pytest.approx(0.5, abs=0.15)
 
 
@@ -100,15 +112,14 @@ def test_position_is_learned_and_left_out_when_served():
     st.lists(st.floats(-20, 20, width=32), min_size=WIDTH, max_size=WIDTH),
     st.sampled_from(["click", "purchase"]),
 )
-def test_the_compiled_scores_are_those_of_river(taught, values, action):
+def test_the_compiled_scores_are_those_of_river(taught, values, name):
     row = np.array([values], np.float32)
-    model = taught.models[action]
-    weights, bias = online.flat(model.weights(), taught.scale)
-    scaled = taught.scale.apply(row.astype(np.float64))[0]
+    model, scale = taught.models[name], taught.responses.scale
+    weights, bias = action.flat(model.weights(), scale)
+    scaled = scale.apply(row.astype(np.float64))[0]
     river = model.river.predict_proba_one(dict(zip(NAMES, scaled.tolist(), strict=True)))[True]
-    ours = responses.Scorer(
-        [action], weights.astype(np.float32)[:, None], np.array([bias], np.float32)
-    ).predict(row)[0, 0]
+    compiled = Scorer([name], weights.astype(np.float32)[:, None], np.array([bias], np.float32))
+    ours = compiled.predict(row)[0, 0]
     assert ours == pytest.approx(river, abs=1e-6)
 
 
@@ -123,13 +134,13 @@ def test_shown_now_and_chosen_later_is_the_logistic_loss():
 def test_a_new_scale_changes_nothing_that_is_said():
     draw = np.random.default_rng(5)
     scale, rows = Scale(WIDTH), draw.normal(3, 5, (64, WIDTH))
-    model = Model(Default(draw.normal(size=WIDTH), -3.0), scale)
-    before = online.flat(model.weights(), scale)
+    model = Model(Action(draw.normal(size=WIDTH), -3.0), scale)
+    before = action.flat(model.weights(), scale)
     scale.learn(rows)
     old = scale.adopt(0)
     assert old is not None
-    model.rescale(old, scale)
-    after = online.flat(model.weights(), scale)
+    model.rescale(old)
+    after = action.flat(model.weights(), scale)
     assert np.allclose(before[0], after[0])
     assert before[1] == pytest.approx(after[1])
     assert np.allclose(scale.apply(rows).std(axis=0), 1.0)
@@ -137,18 +148,17 @@ def test_a_new_scale_changes_nothing_that_is_said():
 
 def test_the_row_holds_everything_and_learning_goes_on_from_it(taught):
     more = list(world(300, taste(), seed=2))
-    again = Responses.from_row(taught.row())
-    assert again.row() == taught.row()
-    straight = learned(more, Responses.from_row(taught.row()))
-    in_parts = learned(more[:77], again)
-    in_parts = learned(more[77:], Responses.from_row(in_parts.row()))
+    assert again(taught).row() == taught.row()
+    straight = learned(more, again(taught))
+    in_parts = learned(more[77:], again(learned(more[:77], again(taught))))
     assert in_parts.row() == straight.row()
 
 
 def test_a_row_is_bounded():
-    many = Responses()
-    for n, matrix in enumerate(matrices(600, seed=6)):
-        many.learn(seen(n, matrix, tuple((f"action{n}", place) for place in range(PLACES))))
+    many = learned(
+        seen(n, matrix, tuple((f"action{n}", place) for place in range(PLACES)))
+        for n, matrix in enumerate(matrices(600, seed=6))
+    )
     assert len(many.models) == responses.MODELS
     assert len(many.row()) < 150_000
 
@@ -156,81 +166,77 @@ def test_a_row_is_bounded():
 def test_the_same_example_is_learned_once():
     one = seen(1, next(matrices(1)), (("click", 2),))
     once, twice = learned([one]), learned([one, one])
-    assert twice.tally[responses.AGAIN] == PLACES + 1
-    assert {k: v.numbers() for k, v in once.models.items()} == {
-        k: v.numbers() for k, v in twice.models.items()
-    }
+    assert twice.responses.tally[responses.AGAIN] == PLACES + 1
+    for name, model in once.responses.actions.items():
+        assert model.numbers() == twice.responses.actions[name].numbers()
 
 
 def test_examples_of_other_features_teach_nothing():
     foreign = learned([seen(1, next(matrices(1)), features=("a", "b"))])
-    assert foreign.tally[responses.FOREIGN] == 1
-    assert foreign.scale.count == 0
+    assert foreign.responses.tally[responses.FOREIGN] == 1
+    assert foreign.responses.scale.count == 0
     other_release = pack(responses.VERSION, (b"otherfea", [], {}, b"", [0, 0, 0, 0]))
     assert Responses.from_row(other_release).row() == Responses().row()
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30])
 def test_what_is_not_finite_teaches_nothing(taught, bad):
-    before = taught.compiled().version
+    before, teacher = served(taught).version, again(taught)
     matrix = next(matrices(1)).copy()
     matrix[3, 4] = bad
-    refused = taught.tally[responses.REFUSED]
-    taught.learn(seen(12345, matrix, (("click", 3),)))
-    assert taught.tally[responses.REFUSED] == refused + 1
-    assert taught.compiled().version == before
+    learned([seen(12345, matrix, (("click", 3),))], teacher)
+    assert teacher.responses.tally[responses.REFUSED] == 1
+    assert served(teacher).version == before
 
 
-def test_a_model_that_is_not_finite_goes_back_to_its_last_good_weights():
-    model = learned(world(1000, taste()))
-    click = model.models["click"]
-    good = click.good
-    assert good
-    key = NAMES[COLUMN["ctr"]]
-    vars(click.river)["_weights"][key] = math.nan
-    learned(world(1, taste(), seed=8), model)
-    assert click.rolled == 1
+def test_a_model_that_is_not_finite_goes_back_to_its_last_good_weights(taught):
+    teacher = again(taught)
+    model = teacher.models["click"]
+    click = model.action
+    assert click.good
+    good, rolled = list(click.good), click.rolled
+    vars(model.river)["_weights"]["ctr"] = math.nan
+    learned(world(1, taste(), seed=8), teacher)
+    assert click.rolled == rolled + 1
     assert not click.trusted
-    assert np.isfinite(click.weights()).all()
-    assert np.allclose(click.weights(), good, atol=0.5)
-    assert np.isfinite(model.compiled().weights).all()
+    assert np.allclose(click.weights, good, atol=0.5)
+    assert np.isfinite(served(teacher).weights).all()
 
 
-def test_a_world_that_turns_over_is_noticed_and_learned_anew():
-    model = learned(world(1200, taste()))
-    assert model.models["click"].rolled == 0
-    learned(world(2500, -taste(), seed=2), model)
-    click = model.models["click"]
-    assert click.rolled >= 1
+def test_a_world_that_turns_over_is_noticed_and_learned_anew(taught):
+    teacher = again(taught)
+    click = teacher.responses.actions["click"]
+    rolled = click.rolled
+    learned(world(2500, -taste(), seed=2), teacher)
+    assert click.rolled > rolled
     assert click.trusted
-    assert agreement(model.compiled(), -taste()) > 0.7
+    assert agreement(served(teacher), -taste()) > 0.7
 
 
 def test_one_label_alone_is_no_model_to_serve():
     never = learned(seen(n, matrix) for n, matrix in enumerate(matrices(500)))
-    assert not never.report()["click"]["served"]
+    assert not never.responses.report()["click"]["served"]
     always = learned(
         seen(n, matrix, tuple(("click", place) for place in range(PLACES)))
         for n, matrix in enumerate(matrices(500))
     )
     for one in (never, always):
-        assert np.isfinite(one.compiled().predict(np.ones((3, WIDTH), np.float32))).all()
+        assert np.isfinite(served(one).predict(np.ones((3, WIDTH), np.float32))).all()
 
 
 def test_constant_features_do_no_harm():
     constant = learned(seen(n, np.ones((PLACES, WIDTH)), (("click", 0),)) for n in range(400))
-    assert np.isfinite(constant.compiled().weights).all()
+    assert np.isfinite(served(constant).weights).all()
 
 
 def test_a_negative_action_is_learned_from_its_first_example():
     draw = np.random.default_rng(4)
-    model, column = Responses(), COLUMN["seen"]
+    teacher, column = Teacher(Responses()), COLUMN["seen"]
     for n, matrix in enumerate(matrices(1500, seed=4)):
-        hidden = [
-            place for place in range(PLACES) if draw.random() < (0.3 if matrix[place, column] > 0 else 0.02)
-        ]
-        model.learn(seen(n, matrix, tuple(("hide", place) for place in hidden)))
-    scorer = model.compiled()
+        hidden = np.flatnonzero(draw.random(PLACES) < np.where(matrix[:, column] > 0, 0.3, 0.02))
+        teacher.learn(seen(n, matrix, tuple(("hide", int(place)) for place in hidden)))
+    teacher.row()
+    scorer = served(teacher)
     at = scorer.actions.index("hide")
     rows = np.full((2, WIDTH), 0.2, np.float32)
     rows[:, column] = 0.0, 0.7
@@ -239,19 +245,18 @@ def test_a_negative_action_is_learned_from_its_first_example():
 
 
 def test_shards_are_merged_by_what_they_have_seen(taught):
-    assert merged([taught, taught]).version == taught.compiled().version
-    both, alone = merged([taught, Responses()]), taught.compiled()
-    assert np.array_equal(
-        both.weights[:, 0], alone.weights[:, 0]
-    )  # the other shard's model is not to be trusted yet
+    alone = served(taught)
+    assert scorer_of([taught.row(), b"", taught.row()]).version == alone.version
+    both = merged([taught.responses, Responses()])
+    assert np.array_equal(both.weights[:, 0], alone.weights[:, 0])  # the other one is not to be trusted yet
 
 
 def test_the_auc_is_that_of_sorting_everything():
     draw = np.random.default_rng(2)
-    watch, pairs = drift.Watch(), []
+    watch, pairs = window.Window(), []
     for _ in range(5000):
         logit = float(draw.normal(-1, 1.5))
-        chosen = bool(draw.random() < drift.chance(logit))
+        chosen = bool(draw.random() < window.chance(logit))
         pairs.append((logit, chosen))
         watch.show(logit, 0.0)
         if chosen:
@@ -265,12 +270,13 @@ def test_the_auc_is_that_of_sorting_everything():
 def test_a_steady_world_is_no_drift():
     draw = np.random.default_rng(8)
     for rate in (0.02, 0.2):
-        watch, alarms = drift.Watch(), 0
+        watch, alarms = window.Window(), 0
         for _ in range(60_000):
             logit = math.log(rate / (1 - rate)) + float(draw.normal(0, 0.7))
             watch.show(logit, logit)
-            if draw.random() < drift.chance(logit):
+            if draw.random() < window.chance(logit):
                 watch.choose(logit, logit)
             if watch.whole:
-                alarms += watch.turn()
+                drifted, watch.test = drift.tested(watch.test, watch.turn())
+                alarms += drifted
         assert alarms == 0
