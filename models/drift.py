@@ -14,7 +14,7 @@ THRESHOLD = 1.0  # sum of rises beyond it that is drift; noise of a steady world
 FIRST = 4  # blocks before it speaks
 
 
-def tested(test: Test, loss: float) -> tuple[bool, Test]:
+def drifts(test: Test, loss: float) -> tuple[bool, Test]:
     """Take in the loss of a block; tell whether that makes it drift, and what the test remembers then."""
     page: Any = drift.PageHinkley(FIRST, DELTA, THRESHOLD, 1.0, "up")
     count, mean, total, least = test

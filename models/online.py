@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from river import linear_model, optim, utils
 
 from models.action import KEYS, Action, moved
-from models.drift import tested
+from models.drift import drifts
 from models.scale import Doubles, Scale
 from models.window import chance
 
@@ -114,7 +114,7 @@ class Model:
     def _judge(self) -> None:
         """Trust the model, or take it back, by what the window says."""
         action, window = self.action, self.action.window
-        drifted, window.test = tested(window.test, window.turn())
+        drifted, window.test = drifts(window.test, window.turn())
         if drifted or not all(map(math.isfinite, self.weights())):
             self._roll_back()
         elif window.full and window.loss() > HARM * window.default():

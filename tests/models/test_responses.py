@@ -277,6 +277,6 @@ def test_a_steady_world_is_no_drift():
             if draw.random() < window.chance(logit):
                 watch.choose(logit, logit)
             if watch.whole:
-                drifted, watch.test = drift.tested(watch.test, watch.turn())
+                drifted, watch.test = drift.drifts(watch.test, watch.turn())
                 alarms += drifted
         assert alarms == 0
