@@ -12,11 +12,28 @@ from agents.table import Partition, Row, Table
 from models import marks
 from models.learned import COMMON, Learned
 from models.learner import Learner
+from models.responses import Responses
+from models.teacher import Teacher
 from streams import examples
 from streams.examples import Choice
 from streams.settings import Settings
 
-EXAMPLES = 0  # source of the table, in the topology's order
+CHOICES = 0  # marks of a partition: of choices, and of what events and slates let see
+SEEN = {"events": 1, "slates": 2}
+
+
+class Shard:
+    """What learns one shard: of items, and of actions."""
+
+    def __init__(self, learned: Learned) -> None:
+        self.learned = learned
+        self.learner = Learner(learned)
+        self.teacher = Teacher(Responses.from_row(learned.common.actions))
+
+    def row(self) -> bytes:
+        """Return the bytes of the common row."""
+        self.learned.common.actions = self.teacher.row()
+        return self.learned.common.row()
 
 
 @dataclass(slots=True, frozen=True)
@@ -37,30 +54,36 @@ class LearnerAgent:
     def __init__(self, settings: Settings, table: Table[Row]) -> None:
         self._settings = settings
         self._table = table
-        self._learners: WeakKeyDictionary[Partition[Row], Learner] = WeakKeyDictionary()
+        self._shards: WeakKeyDictionary[Partition[Row], Shard] = WeakKeyDictionary()
 
-    def load(self, partition: Partition[Row]) -> Learner:
-        """Return the learner of a shard, made from its rows at rest: some 15 us each, without a pause."""
-        learner = self._learners.get(partition)
-        if learner is None:
+    def load(self, partition: Partition[Row]) -> Shard:
+        """Return what learns a shard, made from its rows at rest: some 15 us each, without a pause."""
+        shard = self._shards.get(partition)
+        if shard is None:
             learned = Learned(self._settings.dimensions)
             for key, row in self._table.rows.scan(partition.number):
                 learned.put(key.decode(), row)
-            learner = self._learners.setdefault(partition, Learner(learned))
-        return learner
+            shard = self._shards.setdefault(partition, Shard(learned))
+        return shard
 
     def fold_examples(self, message: Any) -> None:
         """Learn what one events partition said; what was said twice is learned once."""
         batch = examples.decode(message.value)
         partition = self._table.partition(message.partition)
-        learner = self.load(partition)
-        learned, dirty = learner.learned, partition.dirty
-        source = marks.source(EXAMPLES, batch.epoch, batch.partition)
+        shard = self.load(partition)
+        learned, known, dirty = shard.learned, shard.learned.common.marks, partition.dirty
+        source = marks.source(CHOICES, batch.epoch, batch.partition)
         for said in batch.said:
-            if isinstance(said, Choice) and marks.advance(learned.common.marks, source, said.origin):
-                learner.learn(said)
-                dirty[COMMON] = learned.common
-        for slot in learner.changed():
+            if isinstance(said, Choice):
+                if marks.advance(known, source, said.origin):
+                    shard.learner.learn(said)
+                    dirty[COMMON] = shard
+            elif marks.advance(
+                known, marks.source(SEEN[said.source], batch.epoch, batch.partition), said.origin
+            ):
+                shard.teacher.learn(said)
+                dirty[COMMON] = shard
+        for slot in shard.learner.changed():
             dirty[learned.keys[slot]] = ItemRow(learned, slot)
 
 

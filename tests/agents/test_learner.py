@@ -4,6 +4,8 @@ import asyncio
 import random
 from collections import defaultdict
 
+import msgspec
+import numpy as np
 import pytest
 
 from agents.consume import DeadLetters, consume
@@ -12,11 +14,13 @@ from agents.flush import Flusher
 from agents.learner import LearnerAgent
 from agents.restoring import Restoring
 from agents.table import Kept, Table
+from models.features import NAMES
 from models.learned import COMMON, Common
+from models.responses import LEARNED, Responses
 from streams import examples
 from streams.changelog import NOTE, Reading, decode
 from streams.errors import Refused, StateError
-from streams.examples import Choice
+from streams.examples import Choice, Seen, digest_of
 from streams.settings import Settings
 
 SETTINGS = Settings(partitions=3, shards=2, dimensions=8)
@@ -46,13 +50,27 @@ def choices(draw, count, start=0):
         yield Choice(origin, item, tuple(after), 1_700_000_000_000 + origin, draw.choice([1.0, 5.0, -3.0]))
 
 
+def seen(draw, count, start=0):
+    """What the same partition's events let see, each of a slate of three."""
+    for origin in range(start, start + count):
+        request = draw.randbytes(8)
+        matrix = np.array([draw.random() for _ in range(3 * len(NAMES))], np.float32).tobytes()
+        chosen = (("click", 2),) if draw.random() < 0.3 else ()
+        source = draw.choice(["events", "slates"])
+        at = 1_700_000_000_000 + origin
+        yield Seen(
+            origin, source, at, "home", request, digest_of(NAMES), (0, 1, 2), (0, 1, 2), chosen, matrix
+        )
+
+
 def written(draw):
     """The records of `examples` by shard, some of them said twice in another cut."""
     logs = defaultdict(list)
     for _ in range(12):
         partition = draw.randrange(SETTINGS.partitions)
         start = draw.randint(0, 40)
-        said = list(choices(random.Random(partition * 1_000 + start), draw.randint(1, 8), start))
+        same, count = random.Random(partition * 1_000 + start), draw.randint(1, 8)
+        said = [*choices(same, count, start), *seen(random.Random(partition * 1_000 + start), count, start)]
         logs[partition % SETTINGS.shards].append(examples.encode(SETTINGS.epoch, partition, said))
     return logs
 
@@ -220,3 +238,28 @@ def test_the_common_row_is_nobodys_item():
     fold, table = agent()
     fold.fold_examples(record(Choice(0, "a", (), 1_700_000_000_000, 1.0)))
     assert set(table.partition(0).dirty) == {COMMON, "a"}
+
+
+def test_what_was_seen_is_learned_once_beside_the_choices_of_the_same_event():
+    (event,) = seen(random.Random(3), 1)
+    event = msgspec.structs.replace(event, source="events", chosen=(("click", 1),))
+    slate = msgspec.structs.replace(event, source="slates", request=b"another1")
+    fold, table = agent()
+    for message in (
+        record(Choice(0, "a", (), 1_700_000_000_000, 1.0), event),
+        record(event, slate, offset=1),
+    ):
+        fold.fold_examples(message)
+    common = Common.from_row(table.dirty()[0].freeze()[b""])
+    assert common.marks == {0: 0, 1 << 32: 0, 2 << 32: 0}
+    assert common.choices == 1
+    learned = Responses.from_row(common.actions)
+    assert learned.tally[LEARNED] == 8
+    assert learned.actions["click"].chosen == 2
+
+
+def test_how_what_was_seen_is_cut_and_flushed_changes_nothing():
+    said = list(seen(random.Random(1), 80))
+    whole = folded({0: [examples.encode(0, 0, said)], 1: []})
+    apart = folded({0: [examples.encode(0, 0, [one]) for one in said], 1: []})
+    assert whole == apart
