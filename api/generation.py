@@ -11,21 +11,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from api.consumer import close, consumer
+from api.heard import heard
 from api.live import Live
 from api.state import State
 from api.tables import VERSIONS, folder
 from streams import control, generations
-from streams.errors import RefoldError, StateError, TopologyError
+from streams.errors import RefoldError, StateError
 from streams.generations import Generation, Generations
 from streams.settings import Settings
 
 log = logging.getLogger("refold.api")
 ASK_SECONDS = 10.0  # a process that remembers nothing waits so long to hear what is live
-POLL_MS = 1_000
 LOOK_SECONDS = 0.2  # between two looks at a state that is being read
 RETRY_SECONDS = 5.0
 NAME = "generation"  # of the file that remembers
@@ -185,24 +183,9 @@ class Serving:
 
     async def _listen(self) -> None:
         """Read `control` from its beginning and go on listening; raises KafkaError and RefoldError."""
-        place = TopicPartition(self._settings.topic("control"), control.PARTITION)
-        reader = consumer(self._settings, POLL_MS)
-        try:
-            await reader.start()
-            if place.topic not in await reader.topics():
-                raise TopologyError(f"topic {place.topic!r} is missing: run `refold topics create`")
-            reader.assign([place])
-            end = (await reader.end_offsets([place]))[place]
-            reader.seek(place, (await reader.beginning_offsets([place]))[place])
-            said = None
-            while True:
-                if await reader.position(place) >= end:
-                    self._learn(generations.decode(said))
-                for record in (await reader.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
-                    if record.key == generations.NAME.encode():
-                        said = record.value
-        finally:
-            await close(reader)
+        async with contextlib.aclosing(heard(self._settings, control.TOPIC)) as words:
+            async for said in words:
+                self._learn(generations.decode(said.get(generations.NAME)))
 
     def _learn(self, recorded: Generations) -> None:
         self._untold = ""

@@ -1,8 +1,17 @@
 """Metrics: what an operator watches, in a registry of its own so that two apps in a process never mix."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    Summary,
+    generate_latest,
+)
 
 from streams.errors import Refused
 
@@ -62,6 +71,24 @@ class Metrics:
         self.generation = Gauge(
             "refold_generation", "Number of the generation of the state that is served.", registry=registry
         )
+        self._models = Gauge(
+            "refold_model",
+            "1 for a version of the registry in a stage here; refused is one that cannot be served.",
+            ["name", "version", "stage"],
+            registry=registry,
+        )
+        self._agreement = Summary(
+            "refold_shadow_agreement",
+            "Share of the first ten that a shadow has in common with what was served.",
+            ["version"],
+            registry=registry,
+        )
+        self._chances = Summary(
+            "refold_shadow_chance",
+            "Mean chance that a shadow gives its own first ten.",
+            ["version"],
+            registry=registry,
+        )
         self.kafka = Gauge("refold_kafka_connected", "1 when the producer takes records.", registry=registry)
         self.latency_of = lru_cache(maxsize=256)(self._latency.labels)
         self.requests_of = lru_cache(maxsize=4096)(self._requests.labels)
@@ -78,6 +105,17 @@ class Metrics:
             self._answers_of(labels["surface"], labels["rung"]).inc()
         else:
             self._failures.labels(labels["rung"]).inc()
+
+    def models(self, known: Iterable[tuple[str, str, str]]) -> None:
+        """Tell which versions (name, version, stage) are in force."""
+        self._models.clear()
+        for labels in known:
+            self._models.labels(*labels).set(1)
+
+    def shadow(self, version: str, agreement: float, chance: float) -> None:
+        """Count one request that a shadow scored too."""
+        self._agreement.labels(version).observe(agreement)
+        self._chances.labels(version).observe(chance)
 
     def refuse(self, what: str, reason: str) -> None:
         """Count one refused thing; `reason` is the sentence the client reads, or the name of a problem."""
