@@ -13,10 +13,12 @@ from kafka import KafkaConsumer, TopicPartition
 
 from agents.fake import Message, Rows
 from agents.items import ItemAgent
-from agents.table import Table
+from agents.learner import LearnerAgent, compile_kernels
+from agents.table import Kept, Table
 from agents.users import UserAgent
 from models.actions import DEFAULTS
 from models.items import ItemRow
+from models.learned import COMMON, Common
 from models.popular import Popular
 from models.users import User
 from ops.log import dead_letters
@@ -28,6 +30,7 @@ from streams.items import Item
 from streams.partition import partition_of
 from streams.profiles import Profile
 from streams.read import records
+from streams.topology import STAGES, UNITS
 from streams.write import EventWriter, producer
 
 pytestmark = pytest.mark.kafka
@@ -40,7 +43,7 @@ def start(processes, settings, name="worker-0"):
 
 
 def kill(process):
-    """End a worker at once; the kernel ends its two stages with it."""
+    """End a worker at once; the kernel ends its stages with it."""
     os.killpg(process.pid, signal.SIGKILL)
     process.stop()
 
@@ -67,7 +70,11 @@ def rows(settings, table):
     said = {}
     for record in records(settings, _changelog(table), quiet_ms=300):
         said.setdefault(record.partition, []).append(record)
-    found = {(number, key): row for number, part in said.items() for key, row in Reading().read(part).items()}
+    found = {
+        (number, key): row
+        for number, part in said.items()
+        for key, row in Reading(units=table in UNITS).read(part).items()
+    }
     return {key: row for key, row in found.items() if row is not None}
 
 
@@ -80,24 +87,27 @@ def written(settings, topic):
     name = settings.topic(topic)
     consumer = KafkaConsumer(**settings.client())
     with contextlib.closing(consumer):
-        return sum(
-            consumer.end_offsets([TopicPartition(name, n) for n in range(settings.partitions)]).values()
-        )
+        places = [TopicPartition(name, n) for n in consumer.partitions_for_topic(name)]
+        return sum(consumer.end_offsets(places).values())
 
 
-def folded(settings, table):
+def folded(settings, stage):
     """The single-threaded fold of the logs, with the same agents over a dictionary."""
-    held = [Table("users", Rows(), User, User.from_row, 10_000)]
-    if table == "users":
-        agent = UserAgent(settings, held[0], DEFAULTS)
+    kinds = {"users": User, "items": ItemRow, "popular": Popular}
+    held = [
+        Table(name, Rows(), kinds[name], kinds[name].from_row, 10_000)
+        if name in kinds
+        else Table(name, Rows(), Kept, Kept)
+        for name in STAGES[stage]
+    ]
+    if stage == "users":
+        agent = UserAgent(settings, *held, DEFAULTS)
         sources = {"events": agent.fold_events, "profiles": agent.fold_profiles}
-    else:
-        held = [
-            Table("items", Rows(), ItemRow, ItemRow.from_row, 10_000),
-            Table("popular", Rows(), Popular, Popular.from_row, 10_000),
-        ]
+    elif stage == "items":
         agent = ItemAgent(settings, *held)
         sources = {"items": agent.fold_catalogue, "touches": agent.fold_touches}
+    else:
+        sources = {"examples": LearnerAgent(settings, *held).fold_examples}
     for topic, fold in sources.items():
         for r in records(settings, topic, quiet_ms=300):
             with contextlib.suppress(Refused):
@@ -106,6 +116,27 @@ def folded(settings, table):
         one.name: {(part.number, key): row for part in one.dirty() for key, row in part.freeze().items()}
         for one in held
     }
+
+
+def describe(settings, to):
+    """Write what is known of items, and of two users."""
+    for n in range(60):
+        key = f"item-{n}"
+        value = items.encode(Item(title=key, categories=(f"category-{n % 5}",)))
+        to.send(
+            settings.topic("items"),
+            key=key.encode(),
+            value=value,
+            partition=partition_of(key, PARTITIONS),
+        )
+    for user in ("user-1", "user-2"):
+        value = profiles.encode(Profile(attributes={"country": "de"}))
+        to.send(
+            settings.topic("profiles"),
+            key=user.encode(),
+            value=value,
+            partition=partition_of(user, PARTITIONS),
+        )
 
 
 def until(holds, what, seconds=45):
@@ -119,40 +150,30 @@ def assert_folded(settings):
     """Every table is, byte for byte, the fold of its logs, as soon as the worker has read them to the end."""
     users = folded(settings, "users")["users"]
     until(lambda: rows(settings, "users") == users, "users are the fold of events and profiles")
-    deadline = time.monotonic() + 30
-    while True:  # touches go on being said until the users are folded, and a moment longer
-        expected = folded(settings, "items")
-        if all(rows(settings, table) == expected[table] for table in ("items", "popular")):
-            break
-        assert time.monotonic() < deadline, "items and popular are the fold of items and touches"
-    return users, expected
+    for stage in ("items", "learner"):
+        until(
+            # touches and examples go on being said until the users are folded, and a moment longer
+            lambda stage=stage: (
+                {table: rows(settings, table) for table in STAGES[stage]} == folded(settings, stage)
+            ),
+            f"the tables of {stage} are the fold of what users said",
+        )
+    return users
 
 
-def test_a_killed_worker_ends_as_the_fold_of_the_log(settings, processes):
+@pytest.mark.timeout(400)  # on a machine that has to compile the learner first
+def test_a_killed_worker_ends_as_the_fold_of_the_log(install, tmp_path, processes):
+    settings = install(data=tmp_path, shards=2)
+    compile_kernels()  # once for all its processes
     worker = start(processes, settings)
     with producer(settings) as to:
         writer = EventWriter(settings, to, batch=4)
-        for n in range(60):
-            key = f"item-{n}"
-            value = items.encode(Item(title=key, categories=(f"category-{n % 5}",)))
-            to.send(
-                settings.topic("items"),
-                key=key.encode(),
-                value=value,
-                partition=partition_of(key, PARTITIONS),
-            )
-        for user in ("user-1", "user-2"):
-            value = profiles.encode(Profile(attributes={"country": "de"}))
-            to.send(
-                settings.topic("profiles"),
-                key=user.encode(),
-                value=value,
-                partition=partition_of(user, PARTITIONS),
-            )
+        describe(settings, to)
         writer.write(clicks(1_000, seed=1))
         writer.finish()
 
-        until(lambda: written(settings, _changelog("users")), "the first rows are published")
+        for table in ("users", "learned"):
+            until(lambda table=table: written(settings, _changelog(table)), f"rows of {table} are published")
         kill(worker)
         worker = start(processes, settings)
 
@@ -176,8 +197,12 @@ def test_a_killed_worker_ends_as_the_fold_of_the_log(settings, processes):
         writer.write(twice)
         writer.write(clicks(1_000, seed=3))
         writer.finish()
-        before = written(settings, _changelog("users"))
-        until(lambda: written(settings, _changelog("users")) > before, "rows are published after the restart")
+        for table in ("users", "learned"):
+            before = written(settings, _changelog(table))
+            until(
+                lambda table=table, before=before: written(settings, _changelog(table)) > before,
+                f"rows of {table} are published after the restart",
+            )
         kill(worker)
         shutil.rmtree(settings.data / "worker-0")
         worker = start(processes, settings)
@@ -195,22 +220,26 @@ def test_a_killed_worker_ends_as_the_fold_of_the_log(settings, processes):
         lambda: any(b"erase" in (r.value or b"") for r in records(settings, "events", 300)),
         "user-1 is erased",
     )
-    users, _ = assert_folded(settings)
+    users = assert_folded(settings)
     erased = User.from_row(users[partition_of("user-1", PARTITIONS), b"user-1"])
     assert erased.profile is None
     assert User.from_row(users[partition_of("user-2", PARTITIONS), b"user-2"]).profile == {"country": "de"}
     counted = sum(sum(User.from_row(row).totals.values()) for row in users.values())
     assert 2_800 < counted <= 3_020  # each once, but for those of the erased user
+    common = [
+        Common.from_row(row) for (_, key), row in rows(settings, "learned").items() if key == COMMON.encode()
+    ]
+    assert [set(one.marks) for one in common] == [{0, 2}, {1}]  # partitions of events, by shard
 
     letters = dead_letters.listed(settings)
     assert len(letters) == 3
     assert {letter.topic for letter in letters} == {settings.topic("events"), settings.topic("items")}
     assert dead_letters.resend(settings) == {"sent": 1, "still_refused": 3}
-    users, _ = assert_folded(settings)
+    users = assert_folded(settings)
     assert sum(sum(User.from_row(row).totals.values()) for row in users.values()) == counted + 1
 
     worker.stop()
-    for stage in ("users", "items"):
+    for stage in STAGES:
         log = (settings.data / "logs" / "worker-0" / f"{stage}.log").read_text()
         assert "refold worker:" not in log  # nothing broke, not even while stopping
 
@@ -226,6 +255,6 @@ def test_two_workers_share_the_partitions(settings, processes):
         writer = EventWriter(settings, to, batch=8)
         writer.write(clicks(600, seed=1))
         writer.finish()
-    users, _ = assert_folded(settings)
+    users = assert_folded(settings)
     assert sum(sum(User.from_row(row).totals.values()) for row in users.values()) == 600
     assert not any(process.poll() for process in (first, second))
