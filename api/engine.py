@@ -16,7 +16,7 @@ from api.stages import Clock, Stopwatch
 from api.state import State
 from models.experiments import assign, overrides
 from models.features import NAMES, Floats
-from models.scorer import Scorer, light
+from models.scorer import Scorer
 from models.surfaces import Config, Surface, surface_with
 from models.users import User
 from streams.errors import Refused
@@ -47,7 +47,8 @@ class Unlogged(NamedTuple):
 class Engine:
     """Answers from one state at a time and one configuration; not for several threads, requests share scratch memory.
 
-    `clock` gives seconds for budgets and the cache; `observe` is told what each stage took, `count` what
+    `scorer` is the light model instead of the one that was learned, which the state has. `clock` gives seconds for
+    budgets and the cache; `observe` is told what each stage took, `count` what
     happened (answers and failures by rung).
     """
 
@@ -58,13 +59,9 @@ class Engine:
     ) -> None:  # fmt: skip
         self.config = config
         self._clock, self._observe, self._count = clock, observe, count
-        scorer = light() if scorer is None else scorer
-        for surface in config.surfaces.values():
-            scorer.mix(surface.actions)
-        self._models = {"light": scorer.version}
-        self._scorer = scorer
         self._variants: dict[tuple[str | tuple[str, str], ...], Surface] = {}
         self._unlogged: OrderedDict[str, Unlogged] = OrderedDict()
+        self._scorer = scorer
         self.serve(state)
 
     def serve(self, state: State) -> None:
@@ -162,7 +159,7 @@ class Engine:
         self._count("answers", {"surface": request.surface, "rung": outcome.rung})
         return Answer(
             request_id=request_id, user_id=request.user_id, surface=request.surface, rung=outcome.rung,
-            reason=reason, arms=arms, models=self._models if outcome.rung == "full" else {}, items=items,
+            reason=reason, arms=arms, models=ranked.models if ranked else {}, items=items,
             state=freshness(self.state, user), counts=ranked.counts if ranked and request.explain else {},
         )  # fmt: skip
 

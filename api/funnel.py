@@ -45,6 +45,7 @@ class Ranked:
     sources: list[str]
     propensity: npt.NDArray[np.float64]
     rows: Floats | None = None
+    models: dict[str, str] = field(default_factory=dict)  # what scored, by name: its version
     counts: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -74,11 +75,11 @@ class Funnel:
         return liked or len(asker.recent) > 0, liked or len(asker.after) > 0
 
     def full(self, scorer: Scorer) -> Ranked:
-        """Score every candidate by the model; raises Late."""
+        """Score every candidate by the light model; raises Late."""
         pool, places, rows = self.features()
         scores = scorer.score(rows, scorer.mix(self._surface.actions))
         self._watch.lap("score")
-        return self._slate(pool, scores, places[:, :-1], rows)
+        return self._slate(pool, scores, places[:, :-1], rows, {"light": scorer.version})
 
     def features(self) -> tuple[Pool, Floats, Floats]:
         """Return the candidates, where they stand, and their features (n, len(NAMES)); raises Late."""
@@ -142,8 +143,9 @@ class Funnel:
         return signals
 
     def _slate(
-        self, pool: Pool, scores: Floats, vectors: Floats | None = None, rows: Floats | None = None
-    ) -> Ranked:
+        self, pool: Pool, scores: Floats, vectors: Floats | None = None, rows: Floats | None = None,
+        models: dict[str, str] | None = None,
+    ) -> Ranked:  # fmt: skip
         surface, categories = self._surface, self._columns.categories[pool.slots]
         scores = self._boosted(pool, scores, categories)
         pins = self._pinned()
@@ -165,19 +167,19 @@ class Funnel:
         self._watch.lap("rerank")
         return Ranked(
             pool.slots[order], scores[order], sources, slate.propensity,
-            None if rows is None else rows[order], pool.counts, pool.skipped,
+            None if rows is None else rows[order], models or {}, pool.counts, pool.skipped,
         )  # fmt: skip
 
     def _boosted(self, pool: Pool, scores: Floats, categories: npt.NDArray[np.int32]) -> Floats:
         """Return the final scores: times the catalogue's boost, the surface's, and less for what was seen."""
-        scores = scores * self._columns.boost[pool.slots]
+        factors = self._columns.boost[pool.slots]
         for name, factor in self._surface.boosts.items():
             code = self._columns.category_code.get(name)
             if code is not None:
-                scores[(categories == code).any(axis=1)] *= np.float32(factor)
+                factors[(categories == code).any(axis=1)] *= np.float32(factor)
         if self._surface.seen == "demote":
-            scores[self._filter.tired(pool.slots)] *= np.float32(rerank.DEMOTION)
-        return scores
+            factors[self._filter.tired(pool.slots)] *= np.float32(rerank.DEMOTION)
+        return rerank.boosted(scores, factors)
 
     def _pinned(self) -> dict[int, int]:
         """Return the candidates that have a place of their own, by place from 0."""

@@ -40,7 +40,7 @@ class Outcome:
 class Ladder:
     """Serves each request from the highest rung that has something to show."""
 
-    def __init__(self, state: State, config: Config, scorer: Scorer, count: Count) -> None:
+    def __init__(self, state: State, config: Config, scorer: Scorer | None, count: Count) -> None:
         self._state, self._config, self._scorer, self._count = state, config, scorer, count
         self._places = Places()
 
@@ -76,7 +76,11 @@ class Ladder:
         reason, failed = "", False
         for rung in rungs:
             try:
-                ranked: Ranked = funnel.full(self._scorer) if rung == "full" else getattr(funnel, rung)()
+                ranked: Ranked = (
+                    funnel.full(self._scorer or self._state.lore.scorer)
+                    if rung == "full"
+                    else getattr(funnel, rung)()
+                )
             except Late:
                 reason, failed = f"the budget of {surface.budget_ms:g} ms was spent", True
                 self._count("late", {"rung": rung})

@@ -4,6 +4,7 @@ The learner numbers items by itself, so an item may be here and not in the colum
 translations, by slot, go with every row; an item without a row is described as one that nobody ever chose.
 """
 
+import logging
 from collections.abc import Sequence
 from functools import cache
 from typing import TypeVar
@@ -16,7 +17,11 @@ from models import stack
 from models.features import NONE, Floats, Sparse
 from models.learned import CHOSEN, COMMON, FREE, Learned
 from models.merged import Merged
+from models.responses import scorer_of
+from models.scorer import Scorer, light
+from streams.errors import StateError
 
+log = logging.getLogger("refold.api")
 After = npt.NDArray[np.int32]  # slots of the learner, the newest choice first
 Number = TypeVar("Number", np.int32, np.int64)
 NOBODY: After = np.zeros(0, dtype=np.int32)
@@ -39,6 +44,8 @@ class Lore:
         self._parts = [Learned(self.dimensions) for _ in range(self._shards)]
         self._merged = Merged(self._parts) if self._shards > 1 else None
         self.learned = self._parts[0] if self._merged is None else self._merged.learned
+        self._taught: tuple[bytes, ...] = ()
+        self._scorer = light()
         self._blank = Learned(self.dimensions)  # its items were never chosen
         self._column = np.full(1, FREE, dtype=np.int64)  # by slot of the learner
         self._slot = np.full(1, FREE, dtype=np.int32)  # by slot of the columns
@@ -56,6 +63,18 @@ class Lore:
         if self._merged is not None:
             self._merged.take(key)
         return None if key == COMMON else self.meet(key)
+
+    @property
+    def scorer(self) -> Scorer:
+        """The light model as the shards taught it, compiled when one says more; the packaged one before that."""
+        rows = tuple(part.common.actions for part in self._parts)
+        if rows != self._taught:
+            self._taught = rows
+            try:
+                self._scorer = scorer_of(rows)
+            except StateError as error:
+                log.warning("what was learned of actions is left out: %s", error)
+        return self._scorer
 
     def after(self, items: Sequence[str]) -> After:
         """Return the slots of those items that are known here, in their order."""

@@ -118,7 +118,7 @@ def _apart(world: World, surfaces: Path) -> dict[str, float]:
     for n in range(SAMPLE):
         user = world.user(f"user-{n % USERS}")
         assert user is not None
-        query = world.query(world.columns.slots(user.trail))
+        query = world.lore.query(world.lore.after(user.trail))
         assert query is not None
         bare.append(_timed(lambda q=query: world.index.search(q, quota)))
         request = Request(at=world.now, user_id=f"user-{n % USERS}", n=N, explain=n % 10 == 0)
@@ -128,7 +128,8 @@ def _apart(world: World, surfaces: Path) -> dict[str, float]:
             counts.append(answer.counts["candidates"])
         else:
             whole.append((time.perf_counter() - began) * 1000.0)
-    medians = {f"stage_{stage}_ms": statistics.median(took) for stage, took in stages.items()}
+    medians = {"rss_mb": _rss(), "learned_rows_per_s": world.rows_per_s}
+    medians |= {f"stage_{stage}_ms": statistics.median(took) for stage, took in stages.items()}
     return {
         "candidates": statistics.mean(counts),
         "ann_ms": statistics.median(bare),
@@ -141,6 +142,14 @@ def _cpu(pid: int) -> float:
     """Return the seconds a process has computed: what a request costs where others use the cores too."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _rss() -> float:
+    """Return the memory that this process has, in MB."""
+    kib = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")
+    )
+    return int(kib.split()[1]) / 1024.0
 
 
 def _timed(call: Any) -> float:

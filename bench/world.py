@@ -1,4 +1,4 @@
-"""A made-up state of any size, written straight into columns and index: a large shop."""
+"""A made-up state of any size, written straight into columns, learned arrays and index: a large shop."""
 
 import os
 import time
@@ -7,26 +7,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from api.columns import NEIGHBOURS, Columns, Slots
+from api.columns import Columns, Slots
 from api.index import VectorIndex
+from api.lore import Lore
 from api.state import State
 from bench.index import Catalogue
-from models import actions, space
+from models import actions
 from models.features import Floats
 from models.items import ItemRow
+from models.learned import BIAS, CHOSEN, COMMON, MET, PAGE, PAGES, RECENT, USED, Learned
 from models.users import User, react
 from streams.events import Event
 
-DIMENSIONS = 128
+DIMENSIONS = 64
 USERS = 2_000
 EVENTS = 64  # of each user
 CATEGORIES = 1_000
 LIST = 1_600  # items of a popular list, as eight partitions make it
+CHOICES = 50_000_000  # that were learned from
 
 
 class World:
-    """Tables, vectors, trends and index of `items` items; users are decoded from their rows at every look."""
+    """Tables, places, trends and index of `items` items; users are decoded from their rows at every look."""
 
     def __init__(self, items: int, say: Callable[[str], None] = lambda _: None) -> None:
         self.random = np.random.default_rng(11)
@@ -42,9 +46,10 @@ class World:
         self._by_category: list[Slots] = [order[order % CATEGORIES == code] for code in range(CATEGORIES)]
         self._counts = np.linspace(1000.0, 1.0, LIST, dtype=np.float32)
         self._rows = self._users(items)
-        vectors = Catalogue(items, DIMENSIONS + 1).vectors
-        self.y = vectors.astype(np.float16)
-        self.index = self._index(vectors, say)
+        self.lore = self._learned(items)
+        places = self.lore.places(np.arange(items))
+        self.y = places.astype(np.float16)
+        self.index = self._index(places, say)
 
     @property
     def state(self) -> State:
@@ -59,7 +64,7 @@ class World:
         found = VectorIndex.load(folder, DIMENSIONS + 1, automatic=False)
         if found is not None and found[1] == made:
             return found[0]
-        say("indexing them: a million take some twenty minutes, once")
+        say("indexing them: a million take some ten minutes, once")
         began = time.perf_counter()
         index = VectorIndex(DIMENSIONS + 1, automatic=False)
         index.update(np.arange(len(vectors)), vectors)
@@ -70,7 +75,7 @@ class World:
         return index
 
     def _columns(self, items: int) -> Columns:
-        random, columns = self.random, Columns(DIMENSIONS, capacity=items + 1)
+        random, columns = self.random, Columns(capacity=items + 1)
         for n in range(items):
             columns.slot(f"item-{n}")
         for n in range(CATEGORIES):
@@ -85,13 +90,35 @@ class World:
             30 * 86_400_000, items
         )
         columns.last_at[every] = self.now - random.exponential(3_600_000, items)
-        columns.mass[every] = columns.chosen[every]
         for name, share in (("week", 0.2), ("day", 0.03), ("hour", 0.002)):
             getattr(columns, name)[every] = columns.chosen[every] * share
         columns.trend[every] = random.normal(0, 1, items)
-        columns.related[every] = random.integers(0, items, (items, NEIGHBOURS))
-        columns.related_weight[every] = -np.sort(-random.exponential(3, (items, NEIGHBOURS)), axis=1)
         return columns
+
+    def _learned(self, items: int) -> Lore:
+        """Return what a replica has of a learner, taken over row by row: the learner's arrays are written at once."""
+        random, learner = self.random, Learned(DIMENSIONS)
+        for item in self.columns.ids:
+            learner.slot(item)
+        vectors, numbers = Catalogue(items, DIMENSIONS + 1).vectors, learner.arrays.numbers[:items]
+        learner.out[:], learner.into[:] = vectors[:, :-1], vectors[:, :-1]
+        numbers[:, BIAS], numbers[:, CHOSEN] = vectors[:, -1], self.columns.chosen[:items]
+        numbers[:, MET] = CHOICES - random.exponential(1e6, items)
+        numbers[:, RECENT:] = numbers[:, [CHOSEN]] * (0.001, 0.01, 0.1)
+        numbers[:, USED] = used = np.minimum(4.0 * numbers[:, CHOSEN], PAGES * PAGE).astype(np.int64)
+        held = -(-used // PAGE)
+        learner.ready(pages=int(held.sum()))
+        arrays, first = learner.arrays, np.cumsum(held) - held
+        arrays.pages[:items] = first[:, None] + np.arange(PAGES)
+        arrays.others[:] = random.integers(0, items, arrays.others.shape)
+        arrays.counts[:] = random.exponential(3, arrays.counts.shape)
+        learner.common.choices = CHOICES
+        began, lore = time.perf_counter(), Lore(self.columns, DIMENSIONS)
+        lore.put(0, COMMON, learner.common.row())
+        for slot, item in enumerate(self.columns.ids):
+            lore.put(0, item, learner.row(slot))
+        self.rows_per_s = items / (time.perf_counter() - began)
+        return lore
 
     def _users(self, items: int) -> dict[str, bytes]:
         rows = {}
@@ -109,7 +136,7 @@ class World:
                     item_id=f"item-{min(item, items - 1)}",
                     categories=(f"category-{category}",),
                 )
-                react(user, event, k, actions.DEFAULTS, DIMENSIONS)
+                react(user, event, k, actions.DEFAULTS)
             rows[f"user-{n}"] = user.row()
         return rows
 
@@ -144,10 +171,6 @@ class World:
         """Return the items of a category, the most chosen first."""
         return self._by_category[code]
 
-    def query(self, recent: Slots) -> Floats | None:
-        """Return the query of the last items, newest first."""
-        return space.query(self.y[recent, :-1]) if len(recent) else None
-
-    def similar(self, slot: int) -> Floats | None:
-        """Return the query of one item."""
-        return self.query(np.array([slot]))
+    def guessed(self, slots: Slots) -> npt.NDArray[np.bool_]:
+        """Tell whose place is a guess: nobody's."""
+        return np.zeros(len(slots), dtype=np.bool_)

@@ -45,7 +45,8 @@ class Explore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One place where a list is shown.
 
-    `actions` weigh the predicted actions in the score. `seen` says what becomes of items the user acted on;
+    `actions` weigh the predicted actions in the score of the light `tier`; where `full` is wanted and no such model is
+    live, the light one serves. `seen` says what becomes of items the user acted on;
     the categories in `exempt` are not concerned (groceries are bought again). `max_per_category` holds for
     the first ten places (0: no limit), `diversity` is 1 - lambda of MMR. `boosts` multiply scores by
     category, `pins` give items a place (1 is the first). `ttl_s` bounds an answer's age in the cache,
@@ -128,8 +129,6 @@ def surface_of(where: str, said: Any) -> Surface:
     for item, place in surface.pins.items():
         if not 1 <= place <= 100:
             raise SettingsError(f"{where}.pins.{item}={place} is outside 1..100")
-    if surface.tier == "full":
-        raise SettingsError(f"{where}.tier='full': no full model is registered; tier='light' needs none")
     return surface
 
 

@@ -16,7 +16,7 @@ from api.fake import Fake
 from models.features import NAMES
 from models.surfaces import load, parse
 from streams import slates
-from streams.errors import Refused, SettingsError
+from streams.errors import Refused
 from streams.events import Event
 from streams.items import Item
 
@@ -247,8 +247,6 @@ def test_better_seen_than_blank():
 def test_an_unknown_surface_is_refused_by_name():
     with pytest.raises(Refused, match="'lobby' is not configured; there are cart"):
         ENGINE.recommend(Request(at=NOW, user_id="u1", surface="lobby"))
-    with pytest.raises(SettingsError, match=r"actions\.wave"):
-        engine_of(FAKE, parse({"surfaces": {"home": {"actions": {"wave": 1.0}}}}))
 
 
 class Broken:
