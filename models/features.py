@@ -27,13 +27,14 @@ NO_HASHES: npt.NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
 class Feature:
     """One column of the matrix.
 
-    `freshness` says when it is computed, `scope` whose state it comes from; older state than `ttl` ms does
-    not count (0: never too old). An item or user without that state has the `default`.
+    `freshness` says when it is computed, `scope` whose state it comes from, `owner` which table keeps that; older state
+    than `ttl` ms does not count (0: never too old). An item or user without that state has the `default`.
     """
 
     name: str
     freshness: Literal["batch", "near-real-time", "request-time"]
     scope: Literal["user", "item", "pair", "context"]
+    owner: Literal["users", "items", "popular", "learned"]
     help: str
     ttl: int = 0
     default: float = 0.0
@@ -41,37 +42,59 @@ class Feature:
 
 FOLDED: Literal["near-real-time"] = "near-real-time"
 CATALOGUE: tuple[Feature, ...] = (
-    Feature("relevance", FOLDED, "pair", "log-score of the stack: all signals, weighed as was learned"),
-    Feature("recent_short", FOLDED, "item", "log(1 + choices), fading over 500 examples"),
-    Feature("recent_middle", FOLDED, "item", "log(1 + choices), fading over 5,000 examples"),
-    Feature("recent_long", FOLDED, "item", "log(1 + choices), fading over 50,000 examples"),
-    Feature("chosen", FOLDED, "item", "log(1 + choices) that were learned from"),
-    Feature("rested", FOLDED, "item", "log(1 + examples since it was chosen last)"),
-    Feature("alike", FOLDED, "pair", "cosine of being chosen near the last items, 1 for the nearest"),
-    Feature("alike_log", FOLDED, "pair", "its logarithm"),
-    Feature("follows", FOLDED, "pair", "how often it came after the last items, 1 for the likeliest"),
-    Feature("follows_log", FOLDED, "pair", "its logarithm"),
-    Feature("next", FOLDED, "pair", "how often it came right after the very last item, 1 for the likeliest"),
-    Feature("next_log", FOLDED, "pair", "its logarithm"),
-    Feature("embedding", FOLDED, "pair", "the embedding's logit: the last items' vector by the item's"),
-    Feature("popular_hour", FOLDED, "item", "log(1 + choices) in the last hour", ttl=DAY // 12),
-    Feature("popular_day", FOLDED, "item", "log(1 + choices) in the last day", ttl=2 * DAY),
-    Feature("popular_week", FOLDED, "item", "log(1 + choices) in the last week", ttl=14 * DAY),
-    Feature("popular_all", FOLDED, "item", "log(1 + choices) ever"),
-    Feature("trend", FOLDED, "item", "how much faster it is chosen than before", ttl=2 * DAY),
     Feature(
-        "in_context", FOLDED, "context", "popularity on this surface or in this country, 1 for the top item"
+        "relevance", FOLDED, "pair", "learned", "log-score of the stack: all signals, weighed as was learned"
     ),
-    Feature("ctr", FOLDED, "item", "log of the CTR corrected for position, 0 at the prior"),
-    Feature("ctr_known", FOLDED, "item", "share of the evidence in that CTR that is not prior"),
-    Feature("freshness", FOLDED, "item", "1 when published, half a week later"),
-    Feature("affinity", FOLDED, "pair", "share of the user's affinities that the item's categories have"),
-    Feature("session", "request-time", "pair", "share of the last items that have the item's categories"),
-    Feature("repeats", FOLDED, "pair", "log(1 + times the user chose it) in the history kept"),
-    Feature("repeated", FOLDED, "pair", "1 when the user just chose it, half a week later"),
-    Feature("seen", FOLDED, "pair", "1 if the user ever acted on it"),
-    Feature("boost", FOLDED, "item", "log of the catalogue's boost"),
-    Feature("experience", FOLDED, "user", "log(1 + events) of the user"),
+    Feature("recent_short", FOLDED, "item", "learned", "log(1 + choices), fading over 500 examples"),
+    Feature("recent_middle", FOLDED, "item", "learned", "log(1 + choices), fading over 5,000 examples"),
+    Feature("recent_long", FOLDED, "item", "learned", "log(1 + choices), fading over 50,000 examples"),
+    Feature("chosen", FOLDED, "item", "learned", "log(1 + choices) that were learned from"),
+    Feature("rested", FOLDED, "item", "learned", "log(1 + examples since it was chosen last)"),
+    Feature(
+        "alike", FOLDED, "pair", "learned", "cosine of being chosen near the last items, 1 for the nearest"
+    ),
+    Feature("alike_log", FOLDED, "pair", "learned", "its logarithm"),
+    Feature(
+        "follows", FOLDED, "pair", "learned", "how often it came after the last items, 1 for the likeliest"
+    ),
+    Feature("follows_log", FOLDED, "pair", "learned", "its logarithm"),
+    Feature(
+        "next",
+        FOLDED,
+        "pair",
+        "learned",
+        "how often it came right after the very last item, 1 for the likeliest",
+    ),
+    Feature("next_log", FOLDED, "pair", "learned", "its logarithm"),
+    Feature(
+        "embedding", FOLDED, "pair", "learned", "the embedding's logit: the last items' vector by the item's"
+    ),
+    Feature("popular_hour", FOLDED, "item", "items", "log(1 + choices) in the last hour", ttl=DAY // 12),
+    Feature("popular_day", FOLDED, "item", "items", "log(1 + choices) in the last day", ttl=2 * DAY),
+    Feature("popular_week", FOLDED, "item", "items", "log(1 + choices) in the last week", ttl=14 * DAY),
+    Feature("popular_all", FOLDED, "item", "items", "log(1 + choices) ever"),
+    Feature("trend", FOLDED, "item", "items", "how much faster it is chosen than before", ttl=2 * DAY),
+    Feature(
+        "in_context",
+        FOLDED,
+        "context",
+        "popular",
+        "popularity on this surface or in this country, 1 for the top item",
+    ),
+    Feature("ctr", FOLDED, "item", "items", "log of the CTR corrected for position, 0 at the prior"),
+    Feature("ctr_known", FOLDED, "item", "items", "share of the evidence in that CTR that is not prior"),
+    Feature("freshness", FOLDED, "item", "items", "1 when published, half a week later"),
+    Feature(
+        "affinity", FOLDED, "pair", "users", "share of the user's affinities that the item's categories have"
+    ),
+    Feature(
+        "session", "request-time", "pair", "users", "share of the last items that have the item's categories"
+    ),
+    Feature("repeats", FOLDED, "pair", "users", "log(1 + times the user chose it) in the history kept"),
+    Feature("repeated", FOLDED, "pair", "users", "1 when the user just chose it, half a week later"),
+    Feature("seen", FOLDED, "pair", "users", "1 if the user ever acted on it"),
+    Feature("boost", FOLDED, "item", "items", "log of the catalogue's boost"),
+    Feature("experience", FOLDED, "user", "users", "log(1 + events) of the user"),
 )
 NAMES: tuple[str, ...] = tuple(feature.name for feature in CATALOGUE)
 COLUMN = {name: n for n, name in enumerate(NAMES)}
