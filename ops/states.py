@@ -28,6 +28,7 @@ class Table(StrEnum):
     USERS = "users"
     ITEMS = "items"
     POPULAR = "popular"
+    LEARNED = "learned"
 
 
 class At(StrEnum):
@@ -65,11 +66,12 @@ def dump(
     from models.surfaces import load
     from ops.state.dump import lines, replayed
     from streams.generations import of_live
+    from streams.topology import partitions_of
 
     if place in PLACES:
         settings = of_live(Settings.from_env())
         weights = load(settings.config).actions
-        numbers = partition or range(settings.partitions)
+        numbers = partition or range(partitions_of(settings, table))
         found = lines(settings, table, place, numbers, weights, to_end=at is At.END, digests=digest)
     elif Path(place).is_dir():
         found = replayed(Path(place), table, partition, digests=digest)
@@ -87,7 +89,7 @@ def verify(
     seed: Annotated[int, typer.Option(help="of the sample")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Compare tables, while workers run, with the fold of the log; exit code 1 when any row or touch differs."""
+    """Compare tables, while workers run, with the fold of the log; exit code 1 when anything differs."""
     from models.surfaces import load
     from ops.progress import bar
     from ops.state.verdict import text

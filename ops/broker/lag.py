@@ -11,23 +11,26 @@ from kafka.structs import OffsetAndMetadata
 from ops.broker.topics import admin
 from streams.errors import Unavailable
 from streams.settings import Settings
-from streams.topology import TABLES
+from streams.topology import STAGES, TABLES, Stage, partitions_of
 
-STAGES = ("users", "items")
 PATIENCE = 30.0  # seconds
+STAGE_OF: Mapping[str, Stage] = {
+    source: stage
+    for stage, tables in STAGES.items()
+    for table in TABLES
+    if table.name in tables
+    for source in table.sources
+}
 
 
 def lag(settings: Settings) -> dict[str, int]:
     """Return records not yet folded and committed, by source topic; raises Unavailable."""
     behind = {}
     with admin(settings) as client:
-        for table in TABLES:
-            if table.name not in STAGES:
-                continue
-            for source in table.sources:
-                ends = end_offsets(client, settings, source)
-                done = committed(client, settings.group(table.name), settings.topic(source))
-                behind[source] = sum(max(0, end - done.get(number, 0)) for number, end in ends.items())
+        for source, stage in STAGE_OF.items():
+            ends = end_offsets(client, settings, source)
+            done = committed(client, settings.group(stage), settings.topic(source))
+            behind[source] = sum(max(0, end - done.get(number, 0)) for number, end in ends.items())
     return behind
 
 
@@ -42,7 +45,8 @@ def committed(client: KafkaAdminClient, group: str, topic: str) -> dict[int, int
 
 def end_offsets(client: KafkaAdminClient, settings: Settings, topic: str) -> dict[int, int]:
     """Return the end offset of each partition of a topic of the topology."""
-    parts = {TopicPartition(settings.topic(topic), n): OffsetSpec.LATEST for n in range(settings.partitions)}
+    count, name = partitions_of(settings, topic), settings.topic(topic)
+    parts = {TopicPartition(name, n): OffsetSpec.LATEST for n in range(count)}
     return {tp.partition: at.offset for tp, at in client.list_partition_offsets(parts).items()}
 
 

@@ -16,7 +16,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from streams.errors import TopologyError, Unavailable
 from streams.reach import listens, require
 from streams.settings import Settings
-from streams.topology import Topic, topics
+from streams.topology import Topic, partitions_of, topics
 
 # What correctness rests on; the rest of a topic's configuration is tuning, the operator's to change.
 BINDING = (
@@ -61,10 +61,11 @@ def check(settings: Settings) -> list[str]:
         if topic.name not in partitions:
             faults.append(f"topic {topic.name!r} is missing: run `refold topics create`")
             continue
-        if (found := partitions[topic.name]) != settings.partitions:
+        if (found := partitions[topic.name]) != (count := partitions_of(settings, topic)):
+            name = "REFOLD_SHARDS" if topic.shards else "REFOLD_PARTITIONS"
             faults.append(
-                f"topic {topic.name!r} has {found} partitions, expected {settings.partitions}: set "
-                f"REFOLD_PARTITIONS={found} if that was meant, else rebuild under a new REFOLD_NAMESPACE"
+                f"topic {topic.name!r} has {found} partitions, expected {count}: set {name}={found} if that was "
+                "meant, else rebuild under a new REFOLD_NAMESPACE"
             )
         for key, expected, value in _differences(topic, settings, configs[topic.name]):
             if value is None and TELLTALE not in configs[topic.name]:
@@ -139,7 +140,7 @@ def _create(client: KafkaAdminClient, settings: Settings, missing: list[Topic]) 
     answer = client.create_topics(
         {
             topic.name: {
-                "num_partitions": settings.partitions,
+                "num_partitions": partitions_of(settings, topic),
                 "replication_factor": settings.replication,
                 "configs": _config(topic, settings),
             }
@@ -152,8 +153,8 @@ def _create(client: KafkaAdminClient, settings: Settings, missing: list[Topic]) 
         if topic["error_code"] not in (0, TopicAlreadyExistsError.errno):
             reason = topic.get("error_message") or for_code(topic["error_code"]).__name__
             raise TopologyError(
-                f"the broker refuses topic {topic['name']!r} with REFOLD_PARTITIONS={settings.partitions} "
-                f"and REFOLD_REPLICATION={settings.replication}: {reason}"
+                f"the broker refuses topic {topic['name']!r} with REFOLD_PARTITIONS={settings.partitions}, "
+                f"REFOLD_SHARDS={settings.shards} and REFOLD_REPLICATION={settings.replication}: {reason}"
             )
     client.wait_for_topics([topic.name for topic in missing])
 

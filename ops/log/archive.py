@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource
 
+from ops.broker.lag import STAGE_OF
 from ops.broker.topics import admin
-from ops.log.settled import STAGE_OF, Ends, wait_for
+from ops.log.settled import Ends, wait_for
 from ops.progress import Advance
 from streams import generations
 from streams.append import Appender, filled
@@ -20,8 +21,9 @@ from streams.archives import Archive, blank
 from streams.errors import StateError
 from streams.log import COMPACTED, Log, Record
 from streams.settings import Settings
-from streams.topology import Topic
+from streams.topology import Topic, partitions_of
 
+TOLD = ("touches", "examples")  # what users told, without naming them
 LARGEST = 2 << 20  # bytes of a record in an archive: a header is added to some
 
 Left = Callable[[Record], Record]
@@ -29,7 +31,7 @@ Left = Callable[[Record], Record]
 
 @dataclass(frozen=True)
 class Target:
-    """A topic that may name a user; `settings` are those of a generation whose touches it holds."""
+    """A topic that may name a user; `settings` are those of a generation whose words it holds."""
 
     settings: Settings
     topic: str
@@ -41,9 +43,9 @@ class Target:
 
 
 def targets(settings: Settings) -> list[Target]:
-    """Return the topics that name users, and those of touches, which came from them, of every generation."""
+    """Return the topics that name users, and of every generation those of what came from them."""
     states = [one.of(settings) for one in generations.load(settings).all] or [settings]
-    by_name = {state.topic("touches"): Target(state, "touches") for state in states}
+    by_name = {state.topic(topic): Target(state, topic) for state in states for topic in TOLD}
     return [
         *(Target(settings, topic) for topic in ("events", "profiles", "slates", "dead-letters")),
         *by_name.values(),
@@ -62,7 +64,7 @@ def count(log: Log, target: Target, until: Ends, left: Left, advance: Advance) -
 def write(log: Log, target: Target, until: Ends, left: Left, advance: Advance) -> Archive:
     """Write a topic's beginning without the user under another name."""
     made = Archive(topic=_next_name(target), until=dict(until))
-    _create(target.settings, made.topic)
+    _create(target, made.topic)
     with Appender(target.settings) as to:
         for number, end in until.items():
             records = (left(record) for record in _source(log, target, number, end))
@@ -108,9 +110,7 @@ def cut(
         if not held:
             continue
         folding = [state for state in states if state.topic(target.topic) == target.name]
-        waits = (
-            folding and target.topic in STAGE_OF
-        )  # nobody folds touches that only a dropped state heard of
+        waits = folding and target.topic in STAGE_OF  # nobody folds what only a dropped state heard of
         if waits and (behind := wait_for(folding, target.topic, until, seconds)):
             raise StateError(
                 f"{behind} records of {target.name} are not folded by every worker, so nothing of it was cut; the "
@@ -176,7 +176,8 @@ def _next_name(target: Target) -> str:
     return f"{target.name}-archive-{1 + max((int(match[1]) for match in taken if match), default=0)}"
 
 
-def _create(settings: Settings, name: str) -> None:
+def _create(target: Target, name: str) -> None:
+    settings = target.settings
     config = Topic(name, "", "").config() | {"max.message.bytes": str(LARGEST)}
     if settings.replication >= 3:
         config["min.insync.replicas"] = "2"
@@ -184,7 +185,7 @@ def _create(settings: Settings, name: str) -> None:
         client.create_topics(
             {
                 name: {
-                    "num_partitions": settings.partitions,
+                    "num_partitions": partitions_of(settings, target.topic),
                     "replication_factor": settings.replication,
                     "configs": config,
                 }

@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 
 from models.users import ERASE
 from ops.log import archive, rewrite
-from ops.log.archive import Left, Target
+from ops.log.archive import TOLD, Left, Target
 from ops.log.settled import PATIENCE, Ends, ends_of, settled
 from ops.progress import Begin, silent
 from ops.state.generations import every
@@ -22,7 +22,7 @@ from streams.checks import MAX_ID_BYTES
 from streams.errors import Refused, StateError, Unavailable
 from streams.events import SESSION
 from streams.generations import of_live
-from streams.log import Log
+from streams.log import Log, Record
 from streams.partition import partition_of
 from streams.settings import Settings
 from streams.touches import origin_of
@@ -81,7 +81,7 @@ def erase(
     for target in archive.targets(settings):
         left = rewriter(target, user, traces.origins)
         with Log(target.settings, recorded) as log:
-            until = ends_of(log, "touches") if target.topic == "touches" else ends[target.topic]
+            until = ends_of(log, target.topic) if target.topic in TOLD else ends[target.topic]
             advance = begin(3 * sum(until.values()) if cut else sum(until.values()))
             found[target.name] = archive.count(log, target, until, left, advance)
             if cut and found[target.name]:
@@ -101,14 +101,19 @@ def erase(
 def rewriter(target: Target, user: str, origins: set[int]) -> Left:
     """Return what makes of a record of the topic one without the user, the same one where they are not in it."""
     settings, home = target.settings, partition_of(user, target.settings.partitions)
+
+    def keep(partition: int, origin: int) -> bool:
+        return partition != home or origin not in origins
+
+    def told(record: Record) -> Record:
+        return rewrite.told_left(record, target.topic, settings.epoch, keep)
+
     lefts: dict[str, Left] = {
         "events": lambda record: rewrite.events_left(record, user, settings.partitions)[0],
         "profiles": lambda record: rewrite.profile_left(record, user),
         "slates": lambda record: rewrite.slate_left(record, user),
         "dead-letters": lambda record: rewrite.letter_left(record, user),
-        "touches": lambda record: rewrite.touches_left(
-            record, settings.epoch, lambda partition, origin: partition != home or origin not in origins
-        ),
+        **dict.fromkeys(TOLD, told),
     }
     return lefts[target.topic]
 

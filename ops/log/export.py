@@ -11,6 +11,7 @@ import polars as pl
 from ops.broker.lag import committed
 from ops.broker.topics import admin
 from ops.log import manifest as manifests
+from ops.log.archive import TOLD
 from ops.log.manifest import File, Manifest
 from ops.progress import Begin, silent
 from streams.errors import StateError
@@ -38,15 +39,17 @@ def export(
 ) -> dict[str, Any]:
     """Write the log into a folder, or what came since to an export that is there, and return counts.
 
-    `since` and `until` (ms) bound what is written: compacted topics are whole from their beginning, and touches, said
-    after their events, up to their end unless `since` is given. Raises StateError for a folder of something else, and
-    as the log does where records are gone.
+    `since` and `until` (ms) bound what is written: compacted topics are whole from their beginning, and touches and
+    examples, said after their events, up to their end unless `since` is given. Raises StateError for a folder of
+    something else, and as the log does where records are gone.
     """
     before = _before(settings, into, since)
     written: list[File] = []
     counts: dict[str, int] = {}
     with Log(settings) as log:
-        folded = _folded(settings)  # first: touches of what is folded by now will be in what is read then
+        folded = _folded(
+            settings
+        )  # first: what was said of what is folded by now will be in what is read then
         ends = _ends(log, since, until)
         starts = _starts(log, ends, before, since)
         advance = begin(sum(end - starts[topic][n] for topic in ends for n, end in ends[topic].items()))
@@ -63,6 +66,7 @@ def export(
         namespace=settings.namespace,
         epoch=settings.epoch,
         partitions=settings.partitions,
+        shards=settings.shards,
         touches=settings.touches,
         made_at=time.time_ns() // 1_000_000,
         spans={
@@ -91,8 +95,8 @@ def _ends(log: Log, since: int | None, until: int | None) -> dict[str, dict[int,
     ends = {topic.name: {n: end for n, (_, end) in log.spans(topic.name).items()} for topic in TOPICS}
     if until is None:
         return ends
-    last = None if since is None else log.positions_at("touches", until)
-    return {topic: log.positions_at(topic, until) for topic in ends} | {"touches": last or ends["touches"]}
+    whole = () if since is not None else TOLD
+    return {topic: ends[topic] if topic in whole else log.positions_at(topic, until) for topic in ends}
 
 
 def _before(settings: Settings, into: Path, since: int | None) -> Manifest | None:
@@ -104,6 +108,7 @@ def _before(settings: Settings, into: Path, since: int | None) -> Manifest | Non
         ("namespace", settings.namespace, found.namespace),
         ("epoch", settings.epoch, found.epoch),
         ("number of partitions", settings.partitions, found.partitions),
+        ("number of shards", settings.shards, found.shards),
         ("generation of touches", settings.touches, found.touches),
     ):
         if here != there:

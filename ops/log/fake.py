@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from streams.log import Record
+from streams.settings import Settings
+from streams.topology import partitions_of
 
 BATCH = 7  # small, so that folds meet many batches
 
@@ -10,8 +12,8 @@ BATCH = 7  # small, so that folds meet many batches
 class Log:
     """Records by topic and partition; a compacted topic may lack offsets."""
 
-    def __init__(self, partitions: int) -> None:
-        self._partitions = partitions
+    def __init__(self, partitions: int, shards: int = 1) -> None:
+        self._settings = Settings(partitions=partitions, shards=shards)
         self._records: dict[tuple[str, int], list[Record]] = {}
         self._ends: dict[tuple[str, int], int] = {}
 
@@ -46,7 +48,8 @@ class Log:
 
     def spans(self, topic: str) -> dict[int, tuple[int, int]]:
         """Return the first offset and the end of each partition."""
-        return {number: (0, self._ends.get((topic, number), 0)) for number in range(self._partitions)}
+        count = partitions_of(self._settings, topic)
+        return {number: (0, self._ends.get((topic, number), 0)) for number in range(count)}
 
     def positions_at(self, topic: str, at: int) -> dict[int, int]:
         """Return, by partition, the offset of the first record written after `at` (ms), the end if there is none."""

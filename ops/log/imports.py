@@ -11,10 +11,12 @@ from kafka import TopicPartition
 from ops.broker.lag import set_committed
 from ops.broker.topics import admin, check
 from ops.log import manifest as manifests
+from ops.log.archive import TOLD
 from ops.log.manifest import File, Manifest
-from ops.log.rewrite import touches_left
+from ops.log.rewrite import told_left
 from ops.progress import Begin, silent
 from ops.state import generations
+from ops.state.fold import sources
 from ops.state.generations import Tell
 from ops.state.rebuild import rebuild
 from streams.append import Appender, filled
@@ -22,6 +24,7 @@ from streams.archives import PLACE
 from streams.errors import StateError
 from streams.log import COMPACTED, Log, Record
 from streams.settings import Settings
+from streams.topology import STAGES
 from streams.touches import origin_of
 
 UNTOLD = "control"  # what operators decided on the other cluster holds for its own topics and tables
@@ -51,8 +54,8 @@ def restore(settings: Settings, folder: Path, begin: Begin = silent) -> dict[str
             for partition, (_, end) in manifest.spans[topic].items():
                 files = [f for f in manifest.files if (f.topic, f.partition) == (topic, partition)]
                 found = records(folder, topic, files)
-                if topic == "touches":
-                    found = _heard_of(found, manifest)
+                if topic in TOLD:
+                    found = _heard_of(found, topic, manifest)
                 key = PLACE if topic in COMPACTED else None
                 placed = filled(found, name, partition, 0, end, key)
                 to.append(name, partition, placed, advance)
@@ -67,15 +70,14 @@ def fold(settings: Settings, folder: Path, weights: Mapping[str, float], begin: 
     False, having done nothing, for an export that begins late: there is no state without the beginning.
     """
     manifest = manifests.read(folder)
-    if any(begin for topic in ("events", "touches") for begin, _ in manifest.spans[topic].values()):
+    if any(begin for topic in ("events", *TOLD) for begin, _ in manifest.spans[topic].values()):
         return False
     # A rebuild folds to where the live generation stands, so one is put there, without a row, and taken away again.
     generations.begin(settings, weights)
+    ends = {topic: {n: end for n, (_, end) in of.items()} for topic, of in manifest.spans.items()}
     positions = {
-        "users": manifest.folded,
-        "items": {
-            topic: {n: end for n, (_, end) in manifest.spans[topic].items()} for topic in ("items", "touches")
-        },
+        stage: manifest.folded if stage == "users" else {source: ends[source] for source in sources(stage)}
+        for stage in STAGES
     }
     with admin(settings) as client:
         for stage, of in positions.items():
@@ -92,11 +94,15 @@ def fold(settings: Settings, folder: Path, weights: Mapping[str, float], begin: 
 
 def _verified(settings: Settings, folder: Path) -> Manifest:
     manifest = manifests.read(folder)
-    if manifest.partitions != settings.partitions:
-        raise StateError(
-            f"{folder} holds {manifest.partitions} partitions, REFOLD_PARTITIONS={settings.partitions}: "
-            f"set it to {manifest.partitions} and create the topics so"
-        )
+    for name, held, here in (
+        ("partitions", manifest.partitions, settings.partitions),
+        ("shards", manifest.shards, settings.shards),
+    ):
+        if held != here:
+            raise StateError(
+                f"{folder} holds {held} {name}, REFOLD_{name.upper()}={here}: set it to {held} and create the "
+                "topics so"
+            )
     if manifest.epoch != settings.epoch:
         raise StateError(
             f"{folder} is of REFOLD_EPOCH={manifest.epoch}, which its touches name, not {settings.epoch}: set it so"
@@ -127,11 +133,13 @@ def records(folder: Path, topic: str, files: Sequence[File]) -> Iterator[Record]
             yield Record(topic, partition, offset, key, value, at / 1000, beside)
 
 
-def _heard_of(records: Iterator[Record], manifest: Manifest) -> Iterator[Record]:
-    """Leave out touches of events that the export lacks: other events will have their numbers."""
+def _heard_of(records: Iterator[Record], topic: str, manifest: Manifest) -> Iterator[Record]:
+    """Leave out what was said of events that the export lacks: other events will have their numbers."""
     ends = {n: origin_of(end, 0) for n, (_, end) in manifest.spans["events"].items()}
     for record in records:
-        yield touches_left(record, manifest.epoch, lambda partition, origin: origin < ends.get(partition, 0))
+        yield told_left(
+            record, topic, manifest.epoch, lambda partition, origin: origin < ends.get(partition, 0)
+        )
 
 
 def _cut(settings: Settings, manifest: Manifest, topics: Sequence[str]) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 
 import msgspec
 
-from streams import archives, dead_letters, events, slates, touches
+from streams import archives, dead_letters, events, examples, slates, touches
 from streams.append import blank
 from streams.errors import Refused
 from streams.events import SESSION, Event
 from streams.log import Record
 from streams.partition import partition_of
-from streams.touches import Touch
 
 
 def read_events(record: Record, partitions: int) -> list[tuple[int, Event]]:
@@ -56,13 +55,14 @@ def events_left(record: Record, user: str, partitions: int) -> tuple[Record, lis
     return left, list(theirs.values()), list(theirs)
 
 
-def touches_left(record: Record, epoch: int, keep: Callable[[int, int], bool]) -> Record:
-    """Return a record of `touches` with only those of which `keep` says so by events partition and origin.
+def told_left(record: Record, topic: str, epoch: int, keep: Callable[[int, int], bool]) -> Record:
+    """Return a record of `touches` or `examples` with only what `keep` says so of, by events partition and origin.
 
-    The vectors that the others name go with them. Touches of another epoch, and what no worker reads, stay.
+    What was said in another epoch, and what no worker reads, stays.
     """
+    words: Any = {"touches": touches, "examples": examples}[topic]
     try:
-        batch = touches.decode(record.value)
+        batch = words.decode(record.value)
     except Refused:
         return record
     kept = [said for said in batch.said if keep(batch.partition, said.origin)]
@@ -70,15 +70,7 @@ def touches_left(record: Record, epoch: int, keep: Callable[[int, int], bool]) -
         return record
     if not kept:
         return blank(record)
-    width = len(batch.vectors) // (
-        1 + max((s.arrived for s in batch.said if isinstance(s, Touch)), default=0)
-    )
-    rows = []
-    for said in kept:
-        if isinstance(said, Touch) and said.arrived >= 0:
-            rows.append(batch.vectors[said.arrived * width : (said.arrived + 1) * width])
-            said.arrived = len(rows) - 1
-    return replace(record, value=touches.encode(batch.epoch, batch.partition, kept, b"".join(rows)))
+    return replace(record, value=words.encode(batch.epoch, batch.partition, kept))
 
 
 def slate_left(record: Record, user: str) -> Record:

@@ -1,25 +1,22 @@
 """Settled ends: offsets of the log before which no fold has anything left to say to another topic.
 
-A profile's tombstone comes back as an event, and an event is heard of in `touches`; whoever takes a part of the log
-away takes the three in this order, each when the workers have committed what lies before.
+A profile's tombstone comes back as an event, and an event is heard of in `touches` and `examples`; whoever takes a
+part of the log away takes them in this order, each when the workers have committed what lies before.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 
-from ops.broker.lag import committed
+from ops.broker.lag import STAGE_OF, committed
 from ops.broker.topics import admin
 from streams.log import Log
 from streams.settings import Settings
-from streams.topology import STAGES, TABLES, TOPICS
+from streams.topology import TOPICS
 
 PATIENCE = 30.0  # seconds
 POLL = 0.3
 
 Ends = Mapping[int, int]
-STAGE_OF = {
-    source: stage for stage in STAGES for table in TABLES if table.name == stage for source in table.sources
-}
 
 
 def settled(log: Log, states: Sequence[Settings], seconds: float = PATIENCE) -> tuple[dict[str, Ends], int]:

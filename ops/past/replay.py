@@ -27,7 +27,7 @@ from streams.log import Log
 from streams.partition import partition_of
 from streams.settings import Settings
 from streams.times import written
-from streams.topology import STAGES, Stage
+from streams.topology import STAGES, Stage, partitions_of
 
 PURGED = 1_000  # rows deleted at once
 Place = tuple[Stage, int]  # and a partition
@@ -45,8 +45,8 @@ class Dated(Source, Protocol):
 class Ground:
     """What every replay of one installation starts from: its log, how it is folded, where snapshots lie.
 
-    `archived` says by topic which archive stands for its beginning, `touched_from` (ms) since when touches are written
-    at the time of their events: a rebuild says all of them at once.
+    `archived` says by topic which archive stands for its beginning, `touched_from` (ms) since when touches and examples
+    are written at the time of their events: a rebuild says all of them at once.
     """
 
     log: Dated
@@ -167,10 +167,10 @@ def tables(scratch: Scratch) -> Mapping[str, ScratchRows]:
 
 def places(settings: Settings, users: Sequence[str] = ()) -> list[Place]:
     """Return the stages and partitions to fold: all, or those that hold the users' rows."""
-    count = settings.partitions
     if users:
-        return [("users", number) for number in sorted({partition_of(user, count) for user in users})]
-    return [(stage, number) for stage in STAGES for number in range(count)]
+        numbers = {partition_of(user, settings.partitions) for user in users}
+        return [("users", number) for number in sorted(numbers)]
+    return [(stage, number) for stage in STAGES for number in range(partitions_of(settings, stage))]
 
 
 def positions_of(scratch: Scratch, among: Sequence[Place]) -> Positions:
@@ -186,7 +186,7 @@ def _seed(on: Ground, scratch: Scratch, begin: int) -> None:
     """Let empty tables claim to be the fold of everything up to `begin`."""
     starts = {source: on.log.positions_at(source, begin) for stage in STAGES for source in sources(stage)}
     for table in SOURCES:
-        for number in range(on.settings.partitions):
+        for number in range(partitions_of(on.settings, table)):
             note = Note(positions={source: starts[source][number] for source in SOURCES[table]})
             scratch.rows(table).put_rows(number, {NOTE: changelog.encode(note)}, -1)
 
@@ -209,10 +209,10 @@ def _drop(folder: Path, among: Sequence[Place]) -> None:
 
 
 def _check_touches(on: Ground, until: int) -> None:
-    """Refuse a moment at which the touches that items are folded from were not written yet."""
+    """Refuse a moment at which the touches and examples that are folded then were not written yet."""
     if on.touched_from > until:
         raise StateError(
-            f"the touches of generation {on.settings.touches} were said anew by a rebuild at "
+            f"the touches and examples of generation {on.settings.touches} were said anew by a rebuild at "
             f"{written(on.touched_from)}: what items were at {written(until)} cannot be told from them; "
             "restrict the replay to users, or to a moment since"
         )

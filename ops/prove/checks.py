@@ -2,25 +2,26 @@
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any
+
+import msgspec
 
 import agents.table
 from agents.fake import Rows
-from agents.users import UserAgent
+from agents.users import Told, UserAgent
 from models.actions import DEFAULTS
 from models.items import ItemRow
+from models.learned import COMMON, Common
 from models.users import DUPLICATES, FOLDED, User
 from ops.prove.histories import CHANGELOGS, POISON, History
 from ops.prove.stage import Broken
-from ops.state import fold
-from streams import changelog, dead_letters, touches
+from ops.state import fold, told
+from streams import changelog, dead_letters
 from streams.changelog import NOTE, Reading
 from streams.errors import Refused, StateError
-from streams.topology import STAGES, Stage
-from streams.touches import Touch
+from streams.examples import Choice
+from streams.topology import STAGES, UNITS, Stage, partitions_of
 
 LOOK = 53  # steps between two looks at a changelog
-TOUCH = 4  # parts of what names a touch; a link has one more
 
 Table = Mapping[bytes, bytes]
 Positions = Mapping[str, int]
@@ -28,7 +29,7 @@ Positions = Mapping[str, int]
 
 def from_changelog(history: History, table: str, partition: int) -> tuple[Table, Positions]:
     """Return the rows of a changelog, read from its beginning, and the offsets they are said to be the fold of."""
-    reading = Reading()
+    reading = Reading(units=table in UNITS)
     changes = reading.read(history.broker.records((history.settings.changelog(table), partition)))
     return {key: row for key, row in changes.items() if row is not None}, reading.note.positions
 
@@ -73,9 +74,9 @@ def run(history: History) -> list[str]:
 def _at_rest(history: History) -> list[str]:
     """Return what is wrong when all is folded and flushed."""
     found: list[str] = []
-    events, touched, counts = 0, 0, history.counts
+    events, touched, learned, counts = 0, 0, 0, history.counts
     for stage in STAGES:
-        for partition in range(history.settings.partitions):
+        for partition in range(partitions_of(history.settings, stage)):
             ends = fold.ends(history.broker, stage, partition)
             owner = next(
                 worker
@@ -103,14 +104,17 @@ def _at_rest(history: History) -> list[str]:
                     events += reference.events
                 elif table == "items":
                     touched += sum(sum(ItemRow.from_row(row).totals.values()) for row in rows.values())
+                elif table == "learned" and rows:
+                    learned += Common.from_row(rows[COMMON.encode()]).choices
     if events != counts.folded + counts.duplicates:
         found.append(f"{events} events: {counts.folded} folded and {counts.duplicates} known as duplicates")
-    return found + _buried(history) + _told(history, touched)
+    return found + _buried(history) + _told(history, touched, learned)
 
 
 def _while_it_runs(history: History, turn: int) -> list[str]:
     """Return what is wrong with a changelog in the middle: its note must say what its rows are the fold of."""
-    table, partition = CHANGELOGS[turn % len(CHANGELOGS)], turn % history.settings.partitions
+    table = CHANGELOGS[turn % len(CHANGELOGS)]
+    partition = turn % partitions_of(history.settings, table)
     end = history.broker.end((history.settings.changelog(table), partition))
     rows, positions = from_changelog(history, table, partition)
     if rows == Reference(history, fold.stage_of(table), partition).at(table, positions):
@@ -139,49 +143,34 @@ def _buried(history: History) -> list[str]:
     return [] if letters == refused else [f"refused {sorted(refused)}, buried {sorted(letters)}"]
 
 
-def _told(history: History, touched: int) -> list[str]:
-    """Compare what was said to items with what a calm worker says: all of it, once or more, and nothing else.
+def _told(history: History, touched: int, learned: int) -> list[str]:
+    """Compare what was said to others with what a calm worker says: all of it, once or more, and nothing else.
 
-    `touched` events were folded into items: each of those said, once.
+    `touched` events were folded into items, `learned` choices by the learner: each of those said, once.
     """
-    settings = history.settings
-    found: dict[Any, Any] = {}
-    expected: dict[Any, Any] = {}
+    settings, broker = history.settings, history.broker
+    found = {
+        ((topic, record.partition, target), msgspec.msgpack.encode(said))
+        for topic, decode in told.DECODE.items()
+        for target in range(partitions_of(settings, topic))
+        for each in broker.records((topic, target))
+        for record in [decode(each.value)]
+        for said in record.said
+    }
+    expected: set[tuple[told.Path, bytes]] = set()
+    touches, choices = 0, 0
     for number in range(settings.partitions):
-        for record in history.broker.records(("touches", number)):
-            wrong = _hear(found, number, record.value or b"", settings.dimensions)
-            if wrong:
-                return [wrong]
         calm = UserAgent(settings, agents.table.Table("users", Rows(), User, User.from_row), DEFAULTS)
-        for record in history.broker.records(("events", number)):
+        for record in broker.records(("events", number)):
             with contextlib.suppress(Refused):
                 calm.fold_events(record)
-        for _, target, records in calm.take():
-            for _, value in records:
-                _hear(expected, target, value or b"", settings.dimensions)
+        said = calm.tell().get(number) or Told()
+        touches += sum(map(len, said.touches.values()))
+        choices += sum(isinstance(each, Choice) and each.weight > 0 for each in said.examples)
+        expected.update(told.spoken(settings, number, said))
     if found != expected:
-        missing, invented = expected.keys() - found.keys(), found.keys() - expected.keys()
-        return [f"{len(missing)} touches were never said, {len(invented)} wrongly"]
-    told = sum(len(key) == TOUCH for key in expected)
-    return [] if touched == told else [f"{told} events touch items, {touched} are folded there"]
-
-
-def _hear(heard: dict[Any, Any], target: int, value: bytes, dimensions: int) -> str:
-    record = touches.decode(value)
-    width = dimensions * 2  # bytes of a vector of half floats
-    for said in record.said:
-        key: tuple[Any, ...]
-        if isinstance(said, Touch):
-            key = (target, record.partition, said.origin, said.item)
-            vector = (
-                record.vectors[said.arrived * width : (said.arrived + 1) * width]
-                if said.arrived >= 0
-                else b""
-            )
-            what: tuple[Any, ...] = (said.type, said.at, said.weight, said.mass, said.contexts, vector)
-        else:
-            key = (target, record.partition, said.origin, said.item, said.to)
-            what = (said.weight,)
-        if heard.setdefault(key, what) != what:
-            return f"said of {key} both {heard[key]} and {what}"
-    return ""
+        return [
+            f"{len(expected - found)} touches or examples were never said, {len(found - expected)} wrongly"
+        ]
+    wrong = [] if touched == touches else [f"{touches} events touch items, {touched} are folded there"]
+    return wrong if learned == choices else [*wrong, f"{choices} choices were said, {learned} are learned"]

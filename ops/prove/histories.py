@@ -13,7 +13,7 @@ from streams.items import Item
 from streams.partition import partition_of
 from streams.profiles import Profile
 from streams.settings import Settings
-from streams.topology import STAGES, TABLES
+from streams.topology import STAGES, TABLES, UNITS, partitions_of
 
 WORKERS = 2
 LATE = 2 * 86_400_000  # ms
@@ -75,9 +75,12 @@ class History:
 
     def __init__(self, seed: int, build: Build, *, harm: bool = True, harsh: bool = False) -> None:
         draw = self.draw = Random(seed)
-        self.settings = Settings(partitions=draw.randint(1, 3), dimensions=8)
+        partitions = draw.randint(1, 3)
+        self.settings = Settings(
+            partitions=partitions, shards=draw.randint(1, min(2, partitions)), dimensions=8
+        )
         self.broker = Broker(self.settings, draw)
-        self.groups = {stage: Group(self.settings.partitions) for stage in STAGES}
+        self.groups = {stage: Group(partitions_of(self.settings, stage)) for stage in STAGES}
         self.counts = Counts()
         self.whole = draw.random() < 0.5
         self._build = build
@@ -171,8 +174,9 @@ class History:
         A changelog: what its owner read when it took over, once an hour has passed and the owner has nothing more to
         say of it; harshly, any of it. A source: what was folded and committed.
         """
-        draw, broker, number = self.draw, self.broker, self.draw.randrange(self.settings.partitions)
+        draw, broker = self.draw, self.broker
         name = draw.choice((*CHANGELOGS, "items", "profiles"))
+        number = draw.randrange(partitions_of(self.settings, name))
         if name not in CHANGELOGS:
             stage: topology.Stage = "items" if name == "items" else "users"
             broker.compact((name, number), self.groups[stage].committed.get((name, number), 0))
@@ -181,7 +185,7 @@ class History:
         if self._harsh:
             broker.compact(place, draw.randint(0, broker.end(place)))
             return
-        reading = Reading()
+        reading = Reading(units=name in UNITS)
         rows = reading.read(broker.records(place))
         if not rows.keys() >= set(reading.note.void) - {NOTE}:
             return  # a fenced worker's row has no true one yet: within the hour its records are folded again
@@ -230,9 +234,9 @@ class History:
         elif process.state == "working":
             chance = draw.random()
             told = group.moving or process.generation != group.generation
-            number = draw.randrange(self.settings.partitions)
+            number = draw.randrange(group.partitions)
             if number not in process.partitions and chance > 0.95:
-                process.restore(number)  # as a standby
+                process.restore(number, whole=False)  # as a standby
             if told and chance < 0.15:
                 process.settle()
             elif chance < 0.65:

@@ -15,7 +15,7 @@ from streams.dead_letters import DeadLetter
 from streams.events import Event
 from streams.log import Log
 from streams.settings import Settings
-from streams.topology import STAGES
+from streams.topology import STAGES, partitions_of
 
 MOST_TOLD = 1_000  # characters of a report of `refold verify`
 MOST = 5  # keys named for a partition that differs
@@ -36,7 +36,7 @@ class Judge:
         rows = 0
         with Log(self._settings) as log:
             for stage, tables in STAGES.items():
-                for partition in range(self._settings.partitions):
+                for partition in range(partitions_of(self._settings, stage)):
                     with reference(log, self._settings, stage, partition, self._weights) as truth:
                         truth.fold(ends(log, stage, partition))
                         for table in tables:

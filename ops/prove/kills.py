@@ -73,7 +73,7 @@ def mixed(scene: Scene) -> None:
 
 
 def points(scene: Scene) -> None:
-    """Kill both stages of a worker at each named point between fold, changelog, RocksDB, ack and commit."""
+    """Kill the stages of a worker at each named point between fold, changelog, RocksDB, ack and commit."""
     cluster = scene.cluster
     cluster.run(WORKERS[1:])
     members = []

@@ -15,6 +15,7 @@ from agents.flush import Headers
 from agents.flush import Record as Pair
 from streams.log import Record
 from streams.settings import Settings
+from streams.topology import partitions_of
 
 Place = tuple[str, int]  # topic and partition
 NOW = 1_700_100_000  # seconds: the time of every record; only events have a time that matters
@@ -37,7 +38,7 @@ class Broker:
 
     def __init__(self, settings: Settings, draw: Random) -> None:
         self._draw = draw
-        self._partitions = settings.partitions
+        self._settings = settings
         self._logs: dict[Place, list[Record]] = {}
         self._ends: dict[Place, int] = {}
         self.wire: list[Sent] = []
@@ -69,7 +70,8 @@ class Broker:
 
     def spans(self, topic: str) -> dict[int, tuple[int, int]]:
         """Return the first offset and the end of each partition."""
-        return {number: (0, self.end((topic, number))) for number in range(self._partitions)}
+        count = partitions_of(self._settings, topic)
+        return {number: (0, self.end((topic, number))) for number in range(count)}
 
     def deliver(self, *, calm: bool) -> None:
         """Let one of the sends arrive; unless all is calm, its sender may hear of a failure."""

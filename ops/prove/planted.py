@@ -8,10 +8,12 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from agents.flush import Flusher
 from agents.items import TOUCHES, ItemAgent
-from agents.store import Store
-from agents.table import Frozen, Partition, Table
+from agents.restoring import Restoring
+from agents.table import Frozen, Partition, Rows, Table
 from agents.users import EVENTS, UserAgent
 from models import marks
 from ops.prove.stage import Build
@@ -139,21 +141,34 @@ class QuietNotes(Partition[Any]):
         return bool(self.dirty)
 
 
-def restore_all(store: Any, partition: int, records: Sequence[Record]) -> None:
-    """Restore rows whoever wrote them."""
-    rows = {record.key: record.value for record in records if record.key not in (None, NOTE)}
-    Store.restore(store, partition, records)
-    store.put_rows(partition, rows, records[-1].offset)
+class RestoresAll(Restoring):
+    """Restores rows whoever wrote them."""
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Restore, then write what was left out."""
+        super().take(records)
+        rows = {record.key: record.value for record in records if record.key not in (None, NOTE)}
+        self._rows.put_rows(self._partition, rows, records[-1].offset)
 
 
-def restore_latest_note(store: Any, partition: int, records: Sequence[Record]) -> None:
-    """Restore rows, and the positions of whichever note or claim came last."""
-    Store.restore(store, partition, records)
-    note = changelog.decode(store.get_row(partition, NOTE))
-    said = [changelog.decode(record.value).positions for record in records if record.key == NOTE]
-    if said:
-        note = Note(note.owner, said[-1], note.void)
-        store.put_rows(partition, {NOTE: changelog.encode(note)}, records[-1].offset)
+class RestoresLatestNote(Restoring):
+    """Restores the positions of whichever note or claim came last."""
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Restore, then take positions back."""
+        super().take(records)
+        note = self._reading.note
+        said = [changelog.decode(record.value).positions for record in records if record.key == NOTE]
+        if said:
+            note = msgspec.structs.replace(note, positions=said[-1])
+            self._rows.put_rows(self._partition, {NOTE: changelog.encode(note)}, records[-1].offset)
+
+
+class RestoresHalves(Restoring):
+    """Restores what there is of a flush that a crash cut off, where only all of it means anything."""
+
+    def __init__(self, rows: Rows, partition: int, *, units: bool) -> None:  # noqa: ARG002 - that is the bug
+        super().__init__(rows, partition, units=False)
 
 
 def _with(kind: type[Partition[Any]]) -> Build:
@@ -179,6 +194,7 @@ PLANTED: Mapping[str, Build] = {
     "claim ahead of the rows": _with(ClaimAhead),
     "void rows not said again": _with(NeverAgain),
     "no note without rows": _with(QuietNotes),
-    "fenced rows restored": Build(restore=restore_all),
-    "positions taken back": Build(restore=restore_latest_note),
+    "fenced rows restored": Build(restoring=RestoresAll),
+    "positions taken back": Build(restoring=RestoresLatestNote),
+    "half a flush restored": Build(restoring=RestoresHalves),
 }

@@ -6,20 +6,21 @@ The code that runs is the worker's own; what is wrapped here, from outside, are 
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from faust.events import Event
 
 from agents.flush import Flusher
 from agents.publisher import Publisher
-from agents.store import Store
+from agents.restoring import Restoring
 from agents.table import Partition
 from agents.transport import Consumer
 from agents.worker import run
 from models.surfaces import load
 from streams.changelog import NOTE
 from streams.settings import Settings
+from streams.topology import STAGES, Stage
 
 EVERY = {
     "folded": "a record is folded, nothing of it is sent",
@@ -33,7 +34,7 @@ EVERY = {
     "restored": "a part of the changelog is restored into RocksDB",
 }
 SAID = {"said": "touches, erasures or dead letters are acknowledged, their changelog records not sent"}
-POINTS = {"users": {**EVERY, **SAID}, "items": EVERY}
+POINTS: Mapping[Stage, Mapping[str, str]] = {"users": {**EVERY, **SAID}, "items": EVERY, "learner": EVERY}
 FEW = {
     "claimed": 2,
     "restored": 1,
@@ -85,7 +86,7 @@ def lay(fuse: Fuse) -> None:
     Consumer._commit = committing  # noqa: SLF001
     _after(Flusher, "hold", lambda: fuse.at("folded"))
     _after(Partition, "store", lambda: fuse.at("rows"))
-    _after(Store, "restore", lambda: fuse.at("restored"))
+    _after(Restoring, "take", lambda: fuse.at("restored"))
     _after(Event, "ack", lambda: fuse.at("acked"))
 
 
@@ -103,4 +104,4 @@ def _after(owner: Any, name: str, then: Callable[[], None]) -> None:
 if __name__ == "__main__":
     lay(Fuse(sys.argv[2], int(sys.argv[3])))
     settings = Settings.from_env()
-    run(settings, "users" if sys.argv[1] == "users" else "items", load(settings.config).actions)
+    run(settings, next(stage for stage in STAGES if stage == sys.argv[1]), load(settings.config).actions)

@@ -9,14 +9,14 @@ from typing import Self
 
 from kafka import KafkaAdminClient
 
-from ops.broker.lag import committed, end_offsets
+from ops.broker.lag import STAGE_OF, committed, end_offsets
 from ops.broker.topics import admin
 from streams.errors import Unavailable
 from streams.settings import Settings
 
 PAUSE = 0.3  # seconds between two looks at the broker
 AFTER = 0.5  # seconds after the fault whose records count too: they came while nobody could fold them
-SOURCES = {"events": "users", "touches": "items"}  # topic -> stage that folds it
+SOURCES = ("events", "touches", "examples")
 
 Offsets = dict[tuple[str, int], int]
 
@@ -78,10 +78,10 @@ class Recovery:
         """Return the ends of the sources, and how far they are folded and committed."""
         ends: Offsets = {}
         done: Offsets = {}
-        for topic, stage in SOURCES.items():
+        for topic in SOURCES:
             found = end_offsets(client, self._settings, topic)
             ends |= {(topic, number): offset for number, offset in found.items()}
-            found = committed(client, self._settings.group(stage), self._settings.topic(topic))
+            found = committed(client, self._settings.group(STAGE_OF[topic]), self._settings.topic(topic))
             done |= {(topic, number): offset for number, offset in found.items()}
         return ends, done
 

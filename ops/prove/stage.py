@@ -7,7 +7,7 @@ a flush.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
@@ -20,18 +20,19 @@ from agents.fake import Event, Rows, Stream
 from agents.flush import Flusher, Headers, Outgoing
 from agents.flush import Record as Pair
 from agents.items import ItemAgent
-from agents.store import Store
+from agents.learner import LearnerAgent
+from agents.restoring import Restoring
 from agents.table import Table
 from agents.users import UserAgent
 from models.actions import DEFAULTS
 from ops.prove.loop import Loop
 from ops.prove.model import Broker, Group, Place, Sent
-from ops.state.fold import KINDS, sources
+from ops.state.fold import sources, table
 from streams import topology
 from streams.errors import Refused
 from streams.log import Record
 from streams.settings import Settings
-from streams.topology import STAGES
+from streams.topology import STAGES, UNITS
 
 CACHED = 3  # states of a partition; few, so that rows are loaded again and again
 Disk = dict[str, Rows]  # by table
@@ -53,7 +54,8 @@ class Build:
     items: type[ItemAgent] = ItemAgent
     flusher: type[Flusher] = Flusher
     table: type[Table[Any]] = Table
-    restore: Callable[[Any, int, Sequence[Record]], None] = Store.restore
+    learner: type[LearnerAgent] = LearnerAgent
+    restoring: type[Restoring] = Restoring
 
 
 class Process:
@@ -84,20 +86,22 @@ class Process:
         self.disk = disk
         self.loop = Loop()
         self.tables: list[Table[Any]] = []
-        for table in STAGES[stage]:
-            rows, kind = disk.setdefault(table, Rows()), KINDS[table]
+        for name in STAGES[stage]:
+            rows = disk.setdefault(name, Rows())
             rows.step = self._step
-            self.tables.append(build.table(table, rows, kind, kind.from_row, CACHED))
-        by_name = {table.name: table for table in self.tables}
+            plain = table(name, rows, CACHED)
+            self.tables.append(build.table(plain.name, rows, plain.new, plain.load, CACHED))
         self._dead = DeadLetters(settings)
         said: list[Callable[[], Outgoing]] = [self._dead.take]
         if stage == "users":
-            users = build.users(settings, by_name["users"], DEFAULTS)
+            users = build.users(settings, self.tables[0], DEFAULTS)
             said.append(users.take)
             self._folds = {"events": users.fold_events, "profiles": users.fold_profiles}
-        else:
-            items = build.items(settings, by_name["items"], by_name["popular"])
+        elif stage == "items":
+            items = build.items(settings, *self.tables)
             self._folds = {"items": items.fold_catalogue, "touches": items.fold_touches}
+        else:
+            self._folds = {"examples": build.learner(settings, *self.tables).fold_examples}
         self._flusher = build.flusher(
             settings, self, self.tables, lambda: (each for say in said for each in say()), 1.0
         )
@@ -176,7 +180,7 @@ class Process:
         self.partitions = list(self._group.members[self.name])
         self.generation = self._group.generation
         for number in self.partitions:
-            self.restore(number)
+            self.restore(number, whole=True)
         self.restored = {
             (topic, number): self._broker.end((topic, number))
             for topic in (self._settings.changelog(table.name) for table in self.tables)
@@ -190,16 +194,18 @@ class Process:
         take_over(self._settings, self.tables, [TP(*place) for place in self.restored])
         self.state = "working"
 
-    def restore(self, number: int) -> None:
-        """Bring the rows of a partition up to its changelogs, in batches."""
-        for table in self.tables:
-            records = self._broker.records(
-                (self._settings.changelog(table.name), number), table.rows.offset(number) + 1
-            )
+    def restore(self, number: int, *, whole: bool) -> None:
+        """Bring the rows of a partition up to its changelogs, in batches; the `whole` of them to take it over."""
+        for one in self.tables:
+            place = self._settings.changelog(one.name), number
+            restoring = self._build.restoring(one.rows, number, units=one.name in UNITS)
+            records = self._broker.records(place, restoring.offset + 1)
             while records:
                 count = self._draw.randint(1, len(records))
-                self._build.restore(table.rows, number, records[:count])
+                restoring.take(records[:count])
                 records = records[count:]
+            if whole:
+                restoring.reach(self._broker.end(place) - 1)
 
     def ready(self) -> list[Place]:
         """Return the sources with something to read."""

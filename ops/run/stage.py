@@ -8,7 +8,7 @@ from models.surfaces import load
 from ops.state.fold import fingerprints
 from streams.errors import RefoldError
 from streams.settings import Settings
-from streams.topology import Stage
+from streams.topology import STAGES, Stage
 
 
 def main(stage: Stage, loglevel: str, recorded: str) -> None:
@@ -27,5 +27,5 @@ def main(stage: Stage, loglevel: str, recorded: str) -> None:
 
 
 if __name__ == "__main__":
-    stage, loglevel, recorded = sys.argv[1:]
-    main("users" if stage == "users" else "items", loglevel, recorded)
+    chosen, loglevel, recorded = sys.argv[1:]
+    main(next(stage for stage in STAGES if stage == chosen), loglevel, recorded)

@@ -28,6 +28,7 @@ from streams.changelog import NOBODY, NOTE, Note, Reading
 from streams.errors import StateError, Unavailable
 from streams.log import Log
 from streams.settings import Settings
+from streams.topology import UNITS
 
 DAY = 86_400  # seconds
 TRIES = 5  # of being the only one who writes from the claim to the note
@@ -130,7 +131,7 @@ def take_over(
 
 def _standing(log: Log, table: str, partition: int, end: int | None = None) -> tuple[Note, set[bytes]]:
     """Return the note a changelog stands at before an offset, and every key that was ever written there."""
-    reading = Reading()
+    reading = Reading(units=table in UNITS)
     keys: set[bytes] = set()
     for batch in log.changelog(table, partition, end):
         reading.read(batch)

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,11 @@ import rocksdict
 from rocksdict import AccessType, Rdict
 
 from agents.batch import OFFSET
-from ops.state.fold import KINDS, SOURCES, VERSIONS, Source, ends, stage_of
+from models.items import ItemRow
+from models.learned import Common
+from models.popular import Popular
+from models.users import User
+from ops.state.fold import SOURCES, VERSIONS, Source, ends, stage_of
 from ops.state.reference import reference
 from ops.state.scratch import rows_of, temporary
 from streams import changelog as notes
@@ -29,8 +33,12 @@ from streams.errors import StateError
 from streams.log import Log, Record
 from streams.rows import unpack
 from streams.settings import Settings
+from streams.topology import UNITS
 
+KINDS = {"users": User, "items": ItemRow, "popular": Popular}
 NAMES = {table: [field.name for field in dataclasses.fields(kind)] for table, kind in KINDS.items()}
+LEARNED = ("slot", "into", "out", "numbers", "others", "counts")  # of an item's row in `learned`
+COMMON = [field.name for field in dataclasses.fields(Common)]  # of the one row that is no item's
 TRIES = 5  # of opening a database whose owner may be deleting files meanwhile
 PAUSE = 0.2  # seconds between them
 MOST_WAITING = 5_000  # rows of a changelog kept in memory
@@ -105,7 +113,7 @@ def fields(table: str, key: bytes, row: bytes) -> dict[str, Any]:
         values = unpack(VERSIONS[table], row)
     except StateError as error:
         raise StateError(f"{table} {key!r}: {error}, with `refold rebuild`") from None
-    return dict(zip(NAMES[table], values, strict=True))
+    return dict(zip(_names(table, key), values, strict=False))
 
 
 def decoded(table: str, key: bytes, row: bytes) -> dict[str, Any]:
@@ -199,7 +207,7 @@ def in_changelog(
         rows = scratch.rows(table)
         waiting: dict[bytes, bytes | None] = {}
         at = -1
-        for note, changed, at in flushes(source.changelog(table, partition, end)):
+        for note, changed, at in flushes(source.changelog(table, partition, end), units=table in UNITS):
             waiting |= changed
             waiting[NOTE] = notes.encode(note)
             if (
@@ -227,12 +235,15 @@ def in_log(
         yield Standing(Note(positions=dict(truth.reached)), -1, lambda: truth.rows(table))
 
 
-def flushes(batches: Iterable[list[Record]]) -> Iterator[tuple[Note, dict[bytes, bytes | None], int]]:
+def flushes(
+    batches: Iterable[list[Record]], *, units: bool = False
+) -> Iterator[tuple[Note, dict[bytes, bytes | None], int]]:
     """Yield, for every whole flush in a changelog, its note, the rows it left behind and the offset of the note.
 
-    What stands behind the last note is a flush that goes on, or was cut off: rows that no note speaks for.
+    What stands behind the last note is a flush that goes on, or was cut off: rows that no note speaks for. With
+    `units` rows that a claim cut off from their note count nowhere.
     """
-    reading, owner = Reading(), NOBODY
+    reading, owner = Reading(units=units), NOBODY
     waiting: list[Record] = []
     for batch in batches:
         for record in batch:
@@ -291,6 +302,12 @@ def _note(source: Log, settings: Settings, table: str, partition: int) -> Note:
         source, settings, table, "live" if here else "changelog", partition, {}, False
     ) as standing:
         return standing.note
+
+
+def _names(table: str, key: bytes) -> Sequence[str]:
+    if table != "learned":
+        return NAMES[table]
+    return LEARNED if key else COMMON
 
 
 def _offset(db: Rdict) -> int:

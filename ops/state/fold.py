@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agents.items import ItemAgent
-from agents.table import Rows, Table
-from agents.users import UserAgent
+from agents.table import Kept, Rows, Table
+from agents.users import Told, UserAgent
 from models.items import ItemRow
 from models.popular import Popular
 from models.users import User
@@ -23,25 +23,16 @@ from streams import archives, changelog, events
 from streams.changelog import NOTE
 from streams.errors import Refused, StateError
 from streams.log import Record
-from streams.rows import Vector
 from streams.settings import Settings
 from streams.topology import STAGES, TABLES, Stage
-from streams.touches import Link, Touch
 
 SOURCES: Mapping[str, tuple[str, ...]] = {table.name: table.sources for table in TABLES}
 VERSIONS: Mapping[str, int] = {table.name: table.version for table in TABLES}
-KINDS: Mapping[str, type[User] | type[ItemRow] | type[Popular]] = {
-    "users": User,
-    "items": ItemRow,
-    "popular": Popular,
-}
 # changed states of a table kept in memory, with as many unchanged ones; users and items take about 8 KiB each
-MOST_DIRTY = {"users": 10_000, "items": 10_000, "popular": 2_000}
+MOST_DIRTY = {"users": 10_000, "items": 10_000, "popular": 2_000, "learned": 20_000}
 
 Fold = Callable[[Any], None]
-# what a user fold says, by item partition: touches, and the vectors they name
-Said = Mapping[int, tuple[list[Touch | Link], list[Vector]]]
-Hear = Callable[[Said], None]
+Hear = Callable[[Told], None]  # takes what a partition of users told items and the learner
 Advance = Callable[[int], None]
 
 
@@ -69,14 +60,15 @@ class Folded:
 
 
 def fingerprints(settings: Settings, weights: Mapping[str, float]) -> dict[str, str]:
-    """Return, by stage, what the bytes of its rows depend on beside the log: row versions, dimensions, weights."""
+    """Return, by stage, what the bytes of its rows depend on beside the log: row versions, weights, dimensions."""
     meant = hashlib.sha256(json.dumps(sorted(weights.items())).encode()).hexdigest()[:16]
-    found: dict[str, str] = {}
-    for stage, tables in STAGES.items():
-        versions = [f"{table}={VERSIONS[table]}" for table in tables]
-        parts = [*versions, f"dimensions={settings.dimensions}"]
-        found[stage] = " ".join([*parts, f"weights={meant}"] if stage == "users" else parts)
-    return found
+    beside = {"users": f"weights={meant}", "learner": f"dimensions={settings.dimensions}"}
+    return {
+        stage: " ".join(
+            [*(f"{table}={VERSIONS[table]}" for table in tables), *filter(None, [beside.get(stage)])]
+        )
+        for stage, tables in STAGES.items()
+    }
 
 
 def identity(settings: Settings, weights: Mapping[str, float]) -> dict[str, str]:
@@ -85,6 +77,7 @@ def identity(settings: Settings, weights: Mapping[str, float]) -> dict[str, str]
         "namespace": settings.namespace,
         "epoch": str(settings.epoch),
         "partitions": str(settings.partitions),
+        "shards": str(settings.shards),
         "touches": str(settings.touches),
         **fingerprints(settings, weights),
     }
@@ -133,7 +126,7 @@ def fold(
 ) -> Folded:
     """Fold a partition's sources from where the rows' notes stand up to the positions `until`; return counts.
 
-    `progress` takes how many offsets were passed, `hear` what users tell items. Raises StateError when the rows are
+    `progress` takes how many offsets were passed, `hear` what users tell. Raises StateError when the rows are
     further already, and as the log does; an error of a fold propagates, for no state behind it can be trusted.
     """
     at_rest = {name: rows.rows(name) for name in STAGES[stage]} if isinstance(rows, Scratch) else rows
@@ -156,11 +149,22 @@ def fold(
                 reached[source] = position
                 shell.write(reached, MOST_DIRTY)
                 if hear is not None and counts:
-                    hear(shell.users.tell().get(partition, {}))
+                    hear(shell.users.tell().get(partition) or Told())
             progress(end - reached[source])
             reached[source] = end
         shell.write(reached)
     return folded
+
+
+def table(name: str, rows: Rows, cached: int) -> Table[Any]:
+    """Return a table of the topology over rows at rest."""
+    kinds: dict[str, tuple[Callable[[], Any], Callable[[bytes], Any]]] = {
+        "users": (User, User.from_row),
+        "items": (ItemRow, ItemRow.from_row),
+        "popular": (Popular, Popular.from_row),
+        "learned": (Kept, Kept),
+    }
+    return Table(name, rows, *kinds[name], cached)
 
 
 class Shell:
@@ -180,19 +184,18 @@ class Shell:
         speaks: bool = False,
     ) -> None:
         self._partition = partition
+        self._tables = [table(name, rows[name], cached=0) for name in STAGES[stage]]
         self.folds: dict[str, Fold]
-        self._tables: list[Table[Any]]
         if stage == "users":
-            users = Table("users", rows["users"], User, User.from_row, cached=0)
-            self.users = UserAgent(settings, users, weights, speaks=speaks)
+            self.users = UserAgent(settings, self._tables[0], weights, speaks=speaks)
             self.folds = {"events": self.users.fold_events, "profiles": self.users.fold_profiles}
-            self._tables = [users]
+        elif stage == "items":
+            items = ItemAgent(settings, *self._tables)
+            self.folds = {"items": items.fold_catalogue, "touches": items.fold_touches}
         else:
-            items = Table("items", rows["items"], ItemRow, ItemRow.from_row, cached=0)
-            popular = Table("popular", rows["popular"], Popular, Popular.from_row, cached=0)
-            agent = ItemAgent(settings, items, popular)
-            self.folds = {"items": agent.fold_catalogue, "touches": agent.fold_touches}
-            self._tables = [items, popular]
+            from agents.learner import LearnerAgent  # noqa: PLC0415 - its compiler takes a second to import
+
+            self.folds = {"examples": LearnerAgent(settings, *self._tables).fold_examples}
 
     def write(self, reached: Mapping[str, int], most: Mapping[str, int] | None = None) -> None:
         """Write the tables whose changed states are more than `most`, all without it, with the positions reached."""

@@ -142,8 +142,9 @@ def _await_level(settings: Settings, old: Generation, new: Generation, tell: Tel
     with admin(settings) as client:
         while True:
             goal = _reached(client, old.of(settings))
-            if new.touches != old.touches:  # then its items read another log, to where its users have come
-                goal["items", "touches"] = end_offsets(client, new.of(settings), "touches")
+            if new.touches != old.touches:  # then others read another log, to where its users have come
+                for place in (("items", "touches"), ("learner", "examples")):
+                    goal[place] = end_offsets(client, new.of(settings), place[1])
             if _reaches(client, new.of(settings), goal, tell):
                 return
 

@@ -26,7 +26,7 @@ from streams import generations
 from streams.errors import StateError
 from streams.generations import Generation, Generations
 from streams.settings import Settings
-from streams.topology import STAGES, Stage
+from streams.topology import STAGES, Stage, partitions_of
 
 LOOK = 0.05
 _decode = msgspec.json.Decoder(Done | Passed).decode
@@ -76,7 +76,7 @@ def _begin(
     settings: Settings, recorded: Generations, live: Generation, folds: Mapping[str, str]
 ) -> Generation:
     number = max(recorded.next, *(one.number + 1 for one in recorded.all))
-    # what users say about items depends on their fold alone: the same fold says the same
+    # what users say to items and the learner depends on their fold alone: the same fold says the same
     touches = live.touches if folds["users"] == live.folds["users"] else number
     made = Generation(
         number=number,
@@ -114,10 +114,10 @@ def _fold(settings: Settings, live: Generation, made: Generation, count: int, be
     shutil.rmtree(scratch(of), ignore_errors=True)
     scratch(of).mkdir(parents=True)
     said = _Said(begin(_records(live.of(settings))))
-    # items can be folded beside users from touches that are said already, else only after them
-    rounds: list[list[Stage]] = (
-        [[stage] for stage in STAGES] if made.touches == made.number else [list(STAGES)]
-    )
+    # what is folded from what users said can be folded beside them if that is said already, else only after them; a
+    # shard of the learner takes longest, and so comes first
+    others: list[Stage] = ["learner", "items"]
+    rounds: list[list[Stage]] = [["users"], others] if made.touches == made.number else [[*others, "users"]]
     for stages in rounds:
         with Processes(scratch(of) / "logs") as processes:
             command = [
@@ -134,12 +134,16 @@ def _fold(settings: Settings, live: Generation, made: Generation, count: int, be
             _await(
                 [
                     processes.start(f"rebuild-{n}", [*command, *stages], env=environment, hear=said.hear)
-                    for n in range(min(count, len(stages) * settings.partitions))
+                    for n in range(min(count, _tasks(settings, stages)))
                 ]
             )
-    if len(said.done) != len(STAGES) * settings.partitions:
-        raise StateError(f"{len(said.done)} of {len(STAGES) * settings.partitions} partitions were folded")
+    if len(said.done) != (all_of_them := _tasks(settings, STAGES)):
+        raise StateError(f"{len(said.done)} of {all_of_them} partitions were folded")
     return said.done
+
+
+def _tasks(settings: Settings, stages: Iterable[Stage]) -> int:
+    return sum(partitions_of(settings, stage) for stage in stages)
 
 
 def _await(children: Iterable[Process]) -> None:

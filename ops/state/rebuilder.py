@@ -20,23 +20,25 @@ import msgspec
 
 from agents.flush import Headers, Outgoing, Record
 from agents.publisher import Publisher
-from agents.users import records_of
+from agents.users import Told, records_of
 from models.surfaces import load
 from ops.broker.lag import committed
 from ops.broker.topics import admin
+from ops.state import spool
 from ops.state.dump import Standing, in_changelog
-from ops.state.fold import Folded, Said, ends, fold, identity, sources
+from ops.state.fold import Folded, ends, fold, identity, sources
 from ops.state.scratch import Scratch
 from streams import changelog
 from streams.changelog import NOBODY, NOTE, Note
 from streams.errors import RefoldError, StateError
 from streams.log import Log
 from streams.settings import Settings
-from streams.topology import STAGES, Stage
+from streams.topology import STAGES, Stage, partitions_of
 
 CHUNK = 4 << 20  # bytes of rows that wait for their acknowledgement together
 TELL_SECONDS = 0.2
 NAMED = 10  # differing keys
+TOLD = {"touches", "examples"}  # what users said, which a generation may have of its own
 
 
 class Compared(msgspec.Struct):
@@ -72,7 +74,7 @@ class Rebuilder:
 
     def __init__(self, settings: Settings, live: Settings, folder: Path) -> None:
         self._settings, self._live, self._folder = settings, live, folder
-        self._shares_touches = settings.touches == live.touches
+        self._shares_told = settings.touches == live.touches
         self._weights = load(settings.config).actions
         self._stack = contextlib.ExitStack()
         self._publisher = Publisher(settings)
@@ -81,7 +83,7 @@ class Rebuilder:
     def __enter__(self) -> Self:
         with self._stack as stack:
             self._live_log = self._log = stack.enter_context(Log(self._live))
-            if not self._shares_touches:
+            if not self._shares_told:
                 self._log = stack.enter_context(Log(self._settings))
             self._admin = stack.enter_context(admin(self._live))
             self._runner = stack.enter_context(asyncio.Runner())
@@ -96,7 +98,7 @@ class Rebuilder:
     def tasks(self, stages: Iterable[Stage]) -> Iterator[tuple[Stage, int]]:
         """Yield the tasks that nobody else has taken."""
         for stage in stages:
-            for partition in range(self._settings.partitions):
+            for partition in range(partitions_of(self._settings, stage)):
                 with contextlib.suppress(FileExistsError):
                     (self._folder / f"{stage}-{partition}.claim").touch(exist_ok=False)
                     yield stage, partition
@@ -105,6 +107,8 @@ class Rebuilder:
         """Fold a partition to where the live generation stands, compare, and write it to the new changelogs."""
         began = time.perf_counter()
         with contextlib.ExitStack() as stack:
+            if stage == "learner" and not self._shares_told:
+                self._say_examples(partition)
             scratch = stack.enter_context(
                 Scratch(self._folder / f"{stage}-{partition}", identity(self._settings, self._weights))
             )
@@ -134,7 +138,7 @@ class Rebuilder:
     def _positions(self, stage: Stage, partition: int, live: Mapping[str, Standing]) -> dict[str, int]:
         """Return where the fold ends: where the live one stands, for what it has said up to there is said.
 
-        Touches of one's own are folded to their end.
+        Touches and examples of one's own are folded to their end.
         """
         found = {}
         for source in sources(stage):
@@ -143,8 +147,9 @@ class Rebuilder:
                 committed(self._admin, self._live.group(stage), place).get(partition, 0),
                 *(standing.note.positions.get(source, 0) for standing in live.values()),
             )
-        if stage == "items" and not self._shares_touches:
-            found["touches"] = ends(self._log, stage, partition)["touches"]
+        if not self._shares_told:
+            own = ends(self._log, stage, partition)
+            found |= {source: own[source] for source in found.keys() & TOLD}
         return found
 
     def _fold(
@@ -159,8 +164,9 @@ class Rebuilder:
         # two tables of a stage may stand apart a little: the one behind is met first
         for table in sorted(live, key=lambda table: live[table].note.positions.get("touches", 0)):
             there = dict(positions)
-            if self._shares_touches and stage == "items":
-                there["touches"] = live[table].note.positions.get("touches", 0)
+            if self._shares_told:
+                at = live[table].note.positions
+                there |= {source: at.get(source, 0) for source in positions.keys() & TOLD}
             self._add(total, self._go(stage, partition, scratch, there))
             rows = scratch.rows(table)
             compared[table] = compare(rows.scan(partition), live[table].scan())
@@ -168,18 +174,45 @@ class Rebuilder:
         return total, compared
 
     def _go(self, stage: Stage, partition: int, scratch: Scratch, until: Mapping[str, int]) -> Folded:
-        hear = None if stage == "items" or self._shares_touches else partial(self._say, partition)
+        hear = partial(self._say, partition) if stage == "users" and not self._shares_told else None
         return fold(
             self._log, self._settings, stage, partition, scratch, until, self._weights, self._advance, hear
         )
 
-    def _say(self, origin: int, said: Said) -> None:
-        topic, epoch = self._settings.topic("touches"), self._settings.epoch
-        outgoing: list[tuple[str, int, list[Record]]] = [
-            (topic, target, [(None, record) for record in records_of(epoch, origin, told, led_by)])
-            for target, (told, led_by) in said.items()
-        ]
-        self._runner.run(self._send_all(outgoing))
+    def _say(self, origin: int, told: Told) -> None:
+        """Say touches; examples wait until those of all partitions are there."""
+        examples = self._settings.topic("examples")
+        waiting: list[bytes] = []
+        outgoing: dict[tuple[str, int], list[Record]] = {}
+        for topic, target, record in records_of(self._settings, origin, told):
+            if topic == examples:
+                waiting.append(record)
+            else:
+                outgoing.setdefault((topic, target), []).append((None, record))
+        spool.write(self._spool(origin), waiting)
+        self._runner.run(self._send_all([(*place, records) for place, records in outgoing.items()]))
+
+    def _say_examples(self, shard: int) -> None:
+        """Say what all partitions of users told a shard of the learner."""
+        paths = {
+            number: path
+            for number in range(shard, self._settings.partitions, self._settings.shards)
+            if (path := self._spool(number)).exists()
+        }
+        waiting: list[Record] = []
+        size = 0
+        for origin, said in spool.together(paths):
+            for topic, target, record in records_of(self._settings, origin, Told(examples=said)):
+                waiting.append((None, record))
+                size += len(record)
+                if size >= CHUNK:
+                    self._send(topic, target, waiting)
+                    waiting, size = [], 0
+        if waiting:
+            self._send(self._settings.topic("examples"), shard, waiting)
+
+    def _spool(self, origin: int) -> Path:
+        return self._folder / f"examples-{origin}"
 
     def _publish(self, scratch: Scratch, table: str, partition: int) -> None:
         """Write the rows to the new changelog, as a worker does that takes the partition over and flushes once."""

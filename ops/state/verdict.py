@@ -1,4 +1,4 @@
-"""Verdicts: how the rows of one place, or the touches of one partition, stand against the fold of the log."""
+"""Verdicts: how the rows of one place, or what the users of a partition told, stand against the fold of the log."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 from ops.state.dump import decoded, fields
 
-MOST_NAMED = 100  # differing keys or touches of one verdict that are named
+MOST_NAMED = 100  # differing keys or words of one verdict that are named
 
 Rows = Iterable[tuple[bytes, bytes]]
 
@@ -99,15 +99,16 @@ class Verdict:
 
 @dataclass
 class Told:
-    """How what one partition's users told items up to a position of `events` stands in `touches`.
+    """How what one partition's users told up to a position of `events` stands in `topic`, `touches` or `examples`.
 
-    `differing` counts the partitions of `touches` in which it does not; of the first of them `missing` and `extra`
-    name touches.
+    `words` counts what was said; `differing` the partitions of the topic in which they do not stand; of the first of
+    them `missing` and `extra` name words.
     """
 
+    topic: str
     partition: int
     position: int
-    touches: int
+    words: int
     differing: int = 0
     missing: list[Any] = field(default_factory=list)
     extra: list[Any] = field(default_factory=list)
@@ -120,10 +121,10 @@ class Told:
     def report(self) -> dict[str, Any]:
         """Return the verdict for a program."""
         found: dict[str, Any] = {
-            "topic": "touches",
+            "topic": self.topic,
             "partition": self.partition,
             "verdict": said(self.equal),
-            "touches": self.touches,
+            "words": self.words,
             "positions": {"events": self.position},
         }
         if not self.equal:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from agents.users import Told as Heard
 from ops.state import told
 from ops.state.dump import Standing, at_worker, held, in_changelog
-from ops.state.fold import SOURCES, Advance, Said, fingerprints
+from ops.state.fold import SOURCES, Advance, fingerprints
 from ops.state.reference import Reference, reference
 from ops.state.told import Sums
 from ops.state.verdict import MOST_NAMED, Told, Verdict
@@ -22,7 +23,7 @@ from streams import dead_letters, generations
 from streams.errors import StateError
 from streams.log import Log
 from streams.settings import Settings
-from streams.topology import STAGES, TABLES, Stage
+from streams.topology import STAGES, TABLES, Stage, partitions_of
 
 PAUSES = (2.0, 8.0)  # seconds before a second and a third look; a worker that restarts needs a few
 
@@ -33,7 +34,7 @@ Looks = Mapping[tuple[str, str], Verdict]  # by table and place
 def every(settings: Settings, table: str | None = None) -> list[Unit]:
     """Return all partitions of all tables, or of one."""
     tables = [one.name for one in TABLES if table in (None, one.name)]
-    return [(name, number) for name in tables for number in range(settings.partitions)]
+    return [(name, number) for name in tables for number in range(partitions_of(settings, name))]
 
 
 def sample(units: Sequence[Unit], count: int, seed: int) -> list[Unit]:
@@ -72,7 +73,7 @@ def verify(
     units: Sequence[Unit],
     progress: Advance = lambda _: None,
 ) -> Iterator[Verdict | Told]:
-    """Yield how tables' partitions stand, and for those of `users` what they told items; `progress` as of `work`.
+    """Yield how tables' partitions stand, and for those of `users` what they told; `progress` as of `work`.
 
     Raises StateError where the log has a gap or a row an unknown version.
     """
@@ -80,9 +81,9 @@ def verify(
     spoken = Sums()
     for stage, number, tables in together(units):
 
-        def hear(heard: Said, origin: int = number) -> None:
-            for target, content in told.spoken(heard):
-                spoken.add((origin, target), content)
+        def hear(heard: Heard, origin: int = number) -> None:
+            for path, content in told.spoken(settings, origin, heard):
+                spoken.add(path, content)
 
         listening = hear if stage == "users" else None
         with reference(log, settings, stage, number, weights, progress, listening) as truth:
@@ -117,7 +118,8 @@ def work(log: Log, units: Sequence[Unit]) -> int:
         for source in {source for table in tables for source in SOURCES[table]}
     ]
     hears = any(table == "users" for table, _ in units)
-    return sum(folds) + (sum(end for _, end in spans["touches"].values()) if hears else 0)
+    heard = [end for topic in told.DECODE for _, end in spans[topic].values()]
+    return sum(folds) + (sum(heard) if hears else 0)
 
 
 def _settled(look: Callable[[Looks | None], list[Verdict]]) -> list[Verdict]:
@@ -205,27 +207,27 @@ def _told(
 ) -> Iterator[Told]:
     stand = told.stand(log, settings, limits, progress)
     for origin, position in limits.items():
-        pairs = [(origin, target) for target in range(settings.partitions)]
-        wrong = [
-            target for _, target in pairs if spoken.of.get((origin, target)) != stand.of.get((origin, target))
-        ]
-        count = sum(spoken.of.get(pair, (0, 0))[0] for pair in pairs)
-        verdict = Told(origin, position, count, len(wrong))
-        if wrong:
-            verdict.missing, verdict.extra = _named(log, settings, weights, origin, position, wrong[0])
-        yield verdict
+        for topic in told.DECODE:
+            paths = [(topic, origin, target) for target in range(partitions_of(settings, topic))]
+            wrong = [path for path in paths if spoken.of.get(path) != stand.of.get(path)]
+            count = sum(spoken.of.get(path, (0, 0))[0] for path in paths)
+            verdict = Told(topic, origin, position, count, len(wrong))
+            if wrong:
+                verdict.missing, verdict.extra = _named(log, settings, weights, position, wrong[0])
+            yield verdict
 
 
 def _named(
-    log: Log, settings: Settings, weights: Mapping[str, float], origin: int, position: int, target: int
+    log: Log, settings: Settings, weights: Mapping[str, float], position: int, path: told.Path
 ) -> tuple[list[list[object]], list[list[object]]]:
-    """Return what is missing, and what is too much, between one partition of `events` and one of `touches`."""
-    extra = {content for _, content in told.standing(log, settings, target, {origin: position})}
+    """Return what is missing, and what is too much, on one path up to a position of `events`."""
+    topic, origin, target = path
+    extra = {content for _, content in told.standing(log, settings, topic, target, {origin: position})}
     missing = []
 
-    def hear(heard: Said) -> None:
-        for number, content in told.spoken(heard):
-            if number == target and content not in extra:
+    def hear(heard: Heard) -> None:
+        for on, content in told.spoken(settings, origin, heard):
+            if on == path and content not in extra:
                 missing.append(content)
             extra.discard(content)
 

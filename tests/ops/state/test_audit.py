@@ -11,15 +11,13 @@ from ops.state.reference import reference
 from streams import changelog
 from streams.changelog import NOBODY, NOTE, Note
 from streams.settings import Settings
+from tests.ops.state.lived import Lived
 from tests.ops.state.test_fold import AT
-from tests.ops.state.test_verify import Lived, at_once
-
-__all__ = ["at_once"]
 
 
 @pytest.fixture
 def lived(tmp_path):
-    return Lived(Settings(partitions=2, dimensions=16, data=tmp_path), 1)
+    return Lived(tmp_path, 1)
 
 
 def appending(log, table, partition, disturb=None):

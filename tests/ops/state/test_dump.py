@@ -1,36 +1,19 @@
 """A worker's RocksDB, its changelog alone and the fold of the log have the very same rows, at the same positions."""
 
-import contextlib
-import random
-
 import pytest
-from rocksdict import Options, Rdict, WriteBatch
 
-from agents.batch import OFFSET
 from models.actions import DEFAULTS
+from models.learned import Common, Learned
 from models.users import User
 from ops.log.fake import Log
 from ops.state import dump
 from ops.state.dump import at_worker, decoded, flushes, in_changelog, in_log
-from ops.state.fold import STAGES, stage_of
 from streams import changelog as notes
 from streams.changelog import NOBODY, NOTE, Note, headers
 from streams.errors import StateError
 from streams.settings import Settings
-from tests.agents.simulator import run
-from tests.ops.state.test_fold import a_world, as_log
-
-
-def worker(settings, name, rows, offset, table="users", partition=0):
-    """The database of a worker, open as long as it runs."""
-    folder = settings.data / name / settings.group(stage_of(table)) / "v1" / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
-    db = Rdict(str(folder / f"{table}-{partition}.db"), Options(raw_mode=True))
-    batch = WriteBatch(raw_mode=True)
-    for key, row in {**rows, OFFSET: str(offset).encode()}.items():
-        batch.put(key, row)
-    db.write(batch)
-    return contextlib.closing(db)
+from streams.topology import STAGES
+from tests.ops.state.lived import Lived, places, worker
 
 
 def note(owner, **positions):
@@ -42,21 +25,18 @@ def settings(tmp_path):
     return Settings(partitions=2, dimensions=16, data=tmp_path)
 
 
-@pytest.mark.parametrize("stage", ["users", "items"])
-def test_the_three_places_are_equal(settings, stage):
-    broker = a_world(7)
-    tables = run(broker, stage, random.Random(7), crashes=2)
-    log = as_log(broker)
+@pytest.mark.parametrize("place", places(), ids=str)
+def test_the_three_places_are_equal(tmp_path, place):
+    lived, (stage, number) = Lived(tmp_path, 7), place
     for table in STAGES[stage]:
-        for number in range(2):
-            with in_changelog(log, settings, table, number) as told:
-                rows = dict(told.scan())
-                positions = told.note.positions
-                with in_log(log, settings, table, number, positions, DEFAULTS) as folded:
-                    assert dict(folded.scan()) == rows
-                    assert folded.note.positions == positions
-            assert rows == {key: row for key, row in tables[table][number].items() if key != NOTE}
-            assert rows
+        with in_changelog(lived.log, lived.settings, table, number) as told:
+            rows = dict(told.scan())
+            positions = told.note.positions
+            with in_log(lived.log, lived.settings, table, number, positions, DEFAULTS) as folded:
+                assert dict(folded.scan()) == rows
+                assert folded.note.positions == positions
+        assert rows == {key: row for key, row in lived.tables[table][number].items() if key != NOTE}
+        assert rows or lived.log.spans(f"{table}-changelog")[number][1] == 0
 
 
 def test_the_rows_of_a_running_worker_are_read_beside_it(settings):
@@ -152,5 +132,32 @@ def test_a_row_is_shown_by_the_names_of_its_fields():
     shown = decoded("users", b"anna", user.row())
     assert shown["totals"] == {"click": 2}
     assert shown["ids"] == "01ff"
-    assert shown["vector"] is None
     assert set(shown) == set(User.__slots__)
+
+
+def test_the_rows_of_the_learner_are_shown_by_theirs():
+    learned = Learned(4)
+    shown = decoded("learned", b"tea", learned.row(learned.slot("tea")))
+    assert (shown["slot"], len(shown["into"]), len(shown["out"])) == (0, 4, 4)
+    common = decoded("learned", b"", Common(marks={1: 2}, choices=3).row())
+    assert (common["marks"], common["choices"]) == ({1: 2}, 3)
+
+
+def test_rows_that_a_claim_cut_off_from_their_note_count_only_where_each_counts_alone():
+    log = Log(1)
+
+    def write(key, value, owner=None):
+        return log.append("x-changelog", 0, key, value, headers=headers(owner) if owner is not None else ())
+
+    first = write(NOTE, note(NOBODY))
+    write(b"a", b"1", first)
+    write(NOTE, note(first, examples=1), first)
+    write(b"a", b"half", first)
+    second = write(NOTE, note(NOBODY, examples=1))
+    write(b"b", b"2", second)
+    write(NOTE, note(second, examples=2), second)
+    assert [rows for _, rows, _ in flushes(log.changelog("x", 0), units=True)] == [{b"a": b"1"}, {b"b": b"2"}]
+    assert [rows for _, rows, _ in flushes(log.changelog("x", 0))] == [
+        {b"a": b"1"},
+        {b"a": b"half", b"b": b"2"},
+    ]
