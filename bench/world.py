@@ -59,7 +59,7 @@ class World:
     def _index(self, vectors: Floats, say: Callable[[str], None]) -> VectorIndex:
         """Return the index over the vectors, which are always the same: built once, then kept on disk."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refold"
-        folder = cache / f"bench-{len(vectors)}"
+        folder = cache / f"bench-{len(vectors)}x{DIMENSIONS}"
         made = {"crc": zlib.crc32(vectors.data)}
         found = VectorIndex.load(folder, DIMENSIONS + 1, automatic=False)
         if found is not None and found[1] == made:

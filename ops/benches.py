@@ -47,6 +47,17 @@ def serve(
 
 
 @bench.command()
+def score(
+    items: Annotated[int, typer.Option(help="items in the catalogue")] = 20_000,
+    as_json: Json = False,
+) -> None:
+    """A thousand candidates: their features gathered, and scored by either tier."""
+    from bench.score import run
+
+    _end(run(items), as_json)
+
+
+@bench.command()
 def index(
     items: Annotated[int, typer.Option(help="vectors")] = 100_000,
     seconds: Annotated[int, typer.Option(help="how long")] = 60,
