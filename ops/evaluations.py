@@ -67,8 +67,6 @@ def evaluate(
     from ops.progress import bar
 
     ks = _lengths(k)
-    if retrieval:
-        raise Refused("--retrieval: the serving engine does not read what is learned yet; use --exact")
     settings = Settings.from_env()
     if model and online:
         raise Refused(f"--online and --model {model}: choose one of them")
@@ -83,6 +81,7 @@ def evaluate(
             protocol=protocol,
             ks=ks,
             every=every,
+            retrieval=retrieval,
             plot=plot,
             weights=load(settings.config).actions,
             dimensions=settings.dimensions,

@@ -12,6 +12,7 @@ from models.actions import weight_of
 from ops.evaluate.judge import Judge
 from ops.evaluate.source import Row
 from ops.evaluate.world import World
+from streams.items import Item
 
 Look = Callable[
     [Judge, str, list[str], str, int, int], None
@@ -57,8 +58,11 @@ class Run:
                 look(self.judge, user, after, item, at, rank)
 
     def learn(self, row: Row, *, positive: bool) -> None:
-        """Fold an event and learn from it."""
+        """Fold an event and learn from it; an item is listed, as its event says it, when it is first met."""
         began = time.perf_counter()
+        user, item = _who_what(row)
+        if item not in self.world.items:
+            self.world.put(item, Item(categories=row.event.categories))
         choice = self.world.fold(row.event)
         folded = time.perf_counter()
         if choice is not None:
@@ -68,7 +72,7 @@ class Run:
         self.took.learning += learned - folded
         self.took.events += 1
         if positive:
-            self.judge.chose(*_who_what(row))
+            self.judge.chose(user, item)
 
 
 def prequential(run: Run, rows: Rows, advance: Callable[[int], None]) -> None:

@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from models.decay import LANDMARK
 from models.evaluation import over_time
 from ops.evaluate import plot as plots
 from ops.evaluate.judge import Judge, score
+from ops.evaluate.paired import Paired
 from ops.evaluate.protocols import PROTOCOLS, Run
 from ops.evaluate.report import cost, figures
+from ops.evaluate.retrieval import Retrieval
 from ops.evaluate.source import Columns, Source, opened
 from ops.evaluate.stale import Stale
 from ops.evaluate.world import World
@@ -33,6 +35,7 @@ def evaluate(
     protocol: str,
     ks: Sequence[int],
     every: int,
+    retrieval: bool,
     plot: Path | None,
     weights: Mapping[str, float],
     dimensions: int,
@@ -45,7 +48,10 @@ def evaluate(
     with opened(file, columns) as source:
         run = Run(World(weights, dimensions), ks, every)
         stale = [Stale(seconds) for seconds in STALE] if protocol == "prequential" else []
+        asked = Retrieval(run.world, source.events // every) if retrieval else None
         run.looks += [each.predict for each in stale]
+        if asked is not None:
+            run.looks.append(asked.predict)
         began = time.perf_counter()
         PROTOCOLS[protocol](run, source, begin(source.events))
         seconds = time.perf_counter() - began
@@ -62,7 +68,7 @@ def evaluate(
             "items": run.judge.items,
             "every": every,
             **figures(run.judge),
-            "losses": {f"{each.seconds} s stale": each.paired.figures(ks[0]) for each in stale},
+            "losses": {name: paired.figures(ks[0]) for name, paired in _losses(stale, asked)},
             **cost(run.took),
             "seconds": seconds,
             "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -71,6 +77,14 @@ def evaluate(
     if plot is not None:
         _plot(plot, file.name, run.judge, ks[0])
     return said
+
+
+def _losses(stale: list[Stale], asked: Retrieval | None) -> Iterator[tuple[str, Paired]]:
+    for each in stale:
+        yield f"{each.seconds} s stale", each.paired
+    if asked is not None:
+        yield "candidates", asked.candidates
+        yield "engine", asked.engine
 
 
 def _check(file: Path, source: Source, choices: int, predicted: int) -> None:

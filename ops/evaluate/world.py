@@ -11,10 +11,14 @@ from models.popular import Popular
 from models.users import User
 from streams.events import Event
 from streams.examples import Choice
+from streams.items import Item
 
 
 class World:
-    """Rows of users, items and popular contexts by key, and what was learned from them so far."""
+    """Rows of users, items and popular contexts by key, and what was learned from them so far.
+
+    `touched` are the items whose row has changed, for whoever follows them and clears it.
+    """
 
     def __init__(self, weights: Mapping[str, float], dimensions: int = DIMENSIONS) -> None:
         self.users: dict[str, User] = {}
@@ -22,6 +26,7 @@ class World:
         self.contexts: dict[str, Popular] = {}
         self.learned = Learned(dimensions)
         self.learner = Learner(self.learned)
+        self.touched: set[str] = set()
         self.weights = weights
         self.folded = 0
 
@@ -35,7 +40,13 @@ class World:
         self.folded += 1
         if touch is not None:
             items.touch(self.items.setdefault(touch.item, ItemRow()), touch)
+            self.touched.add(touch.item)
             amount = touch.weight * growth(touch.at, popular.HALF_LIFE)
             for context in touch.contexts:
                 popular.choose(self.contexts.setdefault(context, Popular()), touch.item, amount)
         return choice
+
+    def put(self, item: str, catalogue: Item | None) -> None:
+        """Fold a record of the catalogue."""
+        items.list_item(self.items.setdefault(item, ItemRow()), catalogue)
+        self.touched.add(item)

@@ -37,15 +37,16 @@ def ran(file, protocol=prequential, ks=(2, 3), every=1, **columns):
     return run, run.judge.judged()
 
 
-def measured(file, protocol="prequential", ks=(10,), every=1, plot=None, weights=DEFAULTS, **columns):
+def measured(file, protocol="prequential", ks=(10,), every=1, retrieval=False, plot=None, **columns):
     return evaluate(
         file,
         Columns(**columns),
         protocol=protocol,
         ks=ks,
         every=every,
+        retrieval=retrieval,
         plot=plot,
-        weights=weights,
+        weights=DEFAULTS,
         dimensions=16,
         begin=silent,
     )
@@ -173,6 +174,15 @@ def test_what_is_stale_by_an_hour_is_judged_beside_what_is_fresh(tmp_path):
     hour = said["losses"]["3600 s stale"]
     assert hour["predicted"] > 100
     assert hour["loss"] == 1 - hour["hr@10"] / hour["exact_hr@10"]
+
+
+@pytest.mark.parametrize("protocol", ["prequential", "leave-last-out"])
+def test_the_engine_ranks_a_small_catalogue_as_ranking_all_of_it_does(tmp_path, protocol):
+    said = measured(written(tmp_path, shopping()), protocol, ks=(1, 5), retrieval=True)
+    for way in ("candidates", "engine"):
+        part = said["losses"][way]
+        assert part["predicted"] == said["predicted"] > 30
+        assert part["hr@1"] == part["exact_hr@1"] == said["hr@1"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,37 @@
+"""Retrieval: what is lost when lists come from the serving engine instead of from ranking every item."""
+
+from collections.abc import Sequence
+
+from models.evaluation import MISS
+from ops.evaluate.judge import Judge
+from ops.evaluate.paired import Paired
+from ops.evaluate.served import Served
+from ops.evaluate.world import World
+
+SAMPLE = 5_000  # predictions, about, that the engine answers too
+
+
+class Retrieval:
+    """Asks the engine for each n-th of what was ranked exactly, about SAMPLE out of so many `events`.
+
+    `candidates` loses what is not among the candidates, ranked as exactly as the rest; `engine` is the list served.
+    """
+
+    def __init__(self, world: World, events: int) -> None:
+        self.candidates, self.engine = Paired(), Paired()
+        self._served = Served(world)
+        self._every = max(1, events // SAMPLE)
+        self._seen = 0
+
+    def predict(self, judge: Judge, user: str, after: Sequence[str], item: str, at: int, rank: int) -> None:  # noqa: ARG002
+        """Ask the engine, if it is its turn, for what was given `rank`."""
+        self._seen += 1
+        if self._seen % self._every:
+            return
+        served, n = self._served, judge.ks[-1]
+        served.follow(at)
+        slot = served.tables.columns.slot_of.get(item, -1)
+        found = slot in served.candidates(user, at, n).slots
+        self.candidates.add(rank, rank if found else MISS)
+        places = {placed.item_id: place for place, placed in enumerate(served.answer(user, at, n).items, 1)}
+        self.engine.add(rank, places.get(item, MISS))
