@@ -20,6 +20,8 @@ from api.lore import warm
 from api.metrics import Metrics
 from api.operations import EscapedPaths, Operation, routes
 from api.producer import Producer
+from api.rankers import NONE_LIVE
+from api.registry import Follower
 from api.routes import events, health, items, pages, recommend, users
 from api.services import Services, wall_clock
 from api.slates import SlateLog
@@ -57,7 +59,11 @@ def create_app(
     producer = producer or KafkaProducer(settings)
     slate_producer = slate_producer or KafkaProducer(settings)
     served = Serving(settings, now) if state is None else Still(state)
-    engine = Engine(served.state, load(settings.config), observe=metrics.stage, count=metrics.count)
+    follower = Follower(settings, metrics) if state is None else None
+    engine = Engine(
+        served.state, load(settings.config), observe=metrics.stage, count=metrics.count,
+        rankers=follower or NONE_LIVE,
+    )  # fmt: skip
     served.on_swap.append(engine.serve)
     slates = SlateLog(slate_producer, engine.slate, settings, metrics)
     services = Services(
@@ -79,7 +85,9 @@ def create_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         warm()
         async with contextlib.AsyncExitStack() as stack:
-            for part in (served, producer, slate_producer, slates, *([travel] if travel else [])):
+            for part in (served, producer, slate_producer, slates, follower, travel):
+                if part is None:
+                    continue
                 await part.start()
                 stack.push_async_callback(part.stop)
             yield

@@ -12,6 +12,7 @@ from api.answers import Answer, Request
 from api.cache import Cache, Entry
 from api.explain import freshness, placed
 from api.ladder import UNKNOWN, Count, Ladder, Outcome
+from api.rankers import NONE_LIVE, Rankers
 from api.stages import Clock, Stopwatch
 from api.state import State
 from models.experiments import assign, overrides
@@ -47,6 +48,7 @@ class Unlogged(NamedTuple):
 class Engine:
     """Answers from one state at a time and one configuration; not for several threads, requests share scratch memory.
 
+    `rankers` are those of the registry, for surfaces of the full tier.
     `scorer` is the light model instead of the one that was learned, which the state has. `clock` gives seconds for
     budgets and the cache; `observe` is told what each stage took, `count` what
     happened (answers and failures by rung).
@@ -55,19 +57,19 @@ class Engine:
     def __init__(
         self, state: State, config: Config, clock: Clock = time.perf_counter, *,
         scorer: Scorer | None = None, observe: Observe = lambda _stage, _seconds: None,
-        count: Count = lambda _name, _labels: None,
+        count: Count = lambda _name, _labels: None, rankers: Rankers = NONE_LIVE,
     ) -> None:  # fmt: skip
         self.config = config
         self._clock, self._observe, self._count = clock, observe, count
         self._variants: dict[tuple[str | tuple[str, str], ...], Surface] = {}
         self._unlogged: OrderedDict[str, Unlogged] = OrderedDict()
-        self._scorer = scorer
+        self._scorer, self._rankers = scorer, rankers
         self.serve(state)
 
     def serve(self, state: State) -> None:
         """Answer from this state from now on; what was answered from another one is not served again."""
         self.state = state
-        self._ladder = Ladder(state, self.config, self._scorer, self._count)
+        self._ladder = Ladder(state, self.config, self._scorer, self._count, self._rankers)
         self._cache = Cache()
         state.tables.on_user_change.append(self._cache.forget)
 

@@ -1,11 +1,13 @@
 """Funnel: one request from candidates to a slate; every rung of the ladder is a method that may fail.
 
-full                 features and model on all candidates
+boosted              features and a model of the registry on all candidates, where the surface asks for one
+full                 features and the light model on all candidates
 light                candidates in the order of their sources' agreement: no features, no model
 popular_in_context   what is chosen on this surface, in this country, in the wanted categories
 popular              what is chosen anywhere, and, for want of that, whatever is available
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,11 +25,13 @@ from models.features import Asker, Floats, Sparse
 from models.gather import gather, scatter
 from models.halves import widen
 from models.places import Places
+from models.ranker import Ranker
 from models.scorer import Scorer
 from models.stack import SIGNALS
 from models.surfaces import Surface
 from models.users import User
 
+Scored = Callable[[Floats, Floats], None]  # features (n, features) and scores (n,) of the candidates
 EMBEDDING = SIGNALS.index("embedding")
 FLOOR = 100  # fewer candidates than this are filled up, so that a list can be varied and is never short
 
@@ -74,11 +78,20 @@ class Funnel:
         liked = len(asker.affinity[0]) > 0
         return liked or len(asker.recent) > 0, liked or len(asker.after) > 0
 
-    def full(self, scorer: Scorer) -> Ranked:
-        """Score every candidate by the light model; raises Late."""
+    def boosted(self, ranker: Ranker, scored: Scored) -> Ranked:
+        """Score every candidate by a model of the registry, and let `scored` hear of it; raises Late."""
+        pool, places, rows = self.features()
+        scores = ranker.score(rows)
+        self._watch.lap("score")
+        scored(rows, scores)
+        return self._slate(pool, scores, places[:, :-1], rows, {self._surface.model: ranker.version})
+
+    def full(self, scorer: Scorer, scored: Scored) -> Ranked:
+        """Score every candidate by the light model, and let `scored` hear of it; raises Late."""
         pool, places, rows = self.features()
         scores = scorer.score(rows, scorer.mix(self._surface.actions))
         self._watch.lap("score")
+        scored(rows, scores)
         return self._slate(pool, scores, places[:, :-1], rows, {"light": scorer.version})
 
     def features(self) -> tuple[Pool, Floats, Floats]:

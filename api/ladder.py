@@ -1,25 +1,29 @@
 """Ladder: what is served when the best cannot be; a step down is said, counted and logged, never an error.
 
-full > cached > light > popular_in_context > popular > empty
+boosted > full > cached > light > popular_in_context > popular > empty
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from api.answers import Request
 from api.asker import who
 from api.funnel import Funnel, Late, Ranked
+from api.rankers import Rankers
 from api.stages import Stopwatch
 from api.state import State
 from models.places import Places
 from models.scorer import Scorer
 from models.surfaces import Config, Surface
 from models.users import User
+from streams.errors import Unavailable
 
 log = logging.getLogger(__name__)
+BOOSTED = "boosted"  # above the others, on surfaces of the full tier
 KNOWN = ("full", "light", "popular_in_context", "popular")
 UNKNOWN = ("popular_in_context", "popular")  # nothing to be personal by: exploration does the rest
 
@@ -40,8 +44,11 @@ class Outcome:
 class Ladder:
     """Serves each request from the highest rung that has something to show."""
 
-    def __init__(self, state: State, config: Config, scorer: Scorer | None, count: Count) -> None:
+    def __init__(
+        self, state: State, config: Config, scorer: Scorer | None, count: Count, rankers: Rankers
+    ) -> None:
         self._state, self._config, self._scorer, self._count = state, config, scorer, count
+        self._rankers = rankers
         self._places = Places()
 
     def serve(
@@ -57,6 +64,8 @@ class Ladder:
             user = who(state, request, self._config.actions) if user is None else user
             found, ranked = funnel.know(user)
             climb = KNOWN if ranked else KNOWN[1:] if found else UNKNOWN
+            if ranked and surface.tier == "full":
+                climb = (BOOSTED, *climb)
             if not (ranked or rungs):
                 what = "of what this user chose" if found else "of this user"
                 reason = f"nothing is known {what} yet"
@@ -76,11 +85,9 @@ class Ladder:
         reason, failed = "", False
         for rung in rungs:
             try:
-                ranked: Ranked = (
-                    funnel.full(self._scorer or self._state.lore.scorer)
-                    if rung == "full"
-                    else getattr(funnel, rung)()
-                )
+                ranked = self._ranked(funnel, rung, surface.model)
+            except Unavailable as error:
+                reason = str(error)
             except Late:
                 reason, failed = f"the budget of {surface.budget_ms:g} ms was spent", True
                 self._count("late", {"rung": rung})
@@ -92,3 +99,16 @@ class Ladder:
                 if len(ranked.slots):
                     return Outcome(rung, reason, ranked, failed=failed)
         return Outcome("empty", reason or "no item is available", failed=failed)
+
+    def _ranked(self, funnel: Funnel, rung: str, model: str) -> Ranked:
+        """Return what a rung has to show; raises Late, Unavailable where no ranker is live, and what breaks."""
+        scored = partial(self._rankers.scored, model)
+        if rung == BOOSTED:
+            ranker = self._rankers.live(model)
+            if ranker is None:
+                raise Unavailable(f"no version of {model!r} is live")
+            return funnel.boosted(ranker, scored)
+        if rung == "full":
+            return funnel.full(self._scorer or self._state.lore.scorer, scored)
+        ranked: Ranked = getattr(funnel, rung)()
+        return ranked

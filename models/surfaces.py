@@ -45,8 +45,8 @@ class Explore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One place where a list is shown.
 
-    `actions` weigh the predicted actions in the score of the light `tier`; where `full` is wanted and no such model is
-    live, the light one serves. `seen` says what becomes of items the user acted on;
+    `actions` weigh the predicted actions in the score of the light `tier`; with `full` the live
+    version of `model` in the registry scores, and where there is none the light one. `seen` says what becomes of items the user acted on;
     the categories in `exempt` are not concerned (groceries are bought again). `max_per_category` holds for
     the first ten places (0: no limit), `diversity` is 1 - lambda of MMR. `boosts` multiply scores by
     category, `pins` give items a place (1 is the first). `ttl_s` bounds an answer's age in the cache,
@@ -59,6 +59,7 @@ class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl_s: Annotated[float, Meta(ge=0.0, le=3600.0)] = 5.0
     budget_ms: Annotated[float, Meta(gt=0.0, le=10_000.0)] = 25.0
     tier: Literal["light", "full"] = "light"
+    model: str = "ranker"
     seen: Literal["exclude", "demote", "keep"] = "exclude"
     exempt: tuple[str, ...] = ()
     max_per_category: Annotated[int, Meta(ge=0, le=10)] = 3

@@ -52,7 +52,7 @@ def of_file(source: Source, name: str, weights: Mapping[str, float]) -> History:
             yield Said(event.at, event, wanted)
             if event.item_id and event.item_id not in known:
                 known.add(event.item_id)
-                listed = Item(title=event.item_id, categories=event.categories)
+                listed = Item(categories=event.categories)
                 yield Said(event.at, item=event.item_id, catalogue=listed)
 
     return History(read, {}, name)

@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from api.answers import Answer, Request
 from api.engine import Engine
 from api.fake import Fake
+from api.rankers import Fixed
+from models.calibration import Platt
 from models.features import NAMES
+from models.ranker import Ranker
 from models.surfaces import load, parse
+from models.trees import Trees
 from streams import slates
 from streams.errors import Refused
 from streams.events import Event
@@ -392,3 +396,56 @@ def test_a_surface_may_demote_what_was_seen_or_exempt_it():
     assert places(listed(seen="demote")[1], seen) > places(listed(seen="keep")[1], seen)
     assert len(listed(seen="demote")[1]) == 80
     assert seen & set(listed(seen="exclude", exempt=["k1"])[1]) == {x for x in seen if int(x[1:]) % 8 == 1}
+
+
+def ranker_of(leaf):
+    """A ranker that scores all alike but for the stack's score."""
+    trees = Trees(
+        np.array([0x7F800000 << 32]), np.array([leaf]), np.zeros(1, np.int64), np.zeros(1, np.int64), 1
+    )
+    return Ranker(NAMES[:1], trees, Platt(), "0123456789ab")
+
+
+def test_the_full_tier_ranks_by_the_live_model_and_says_so():
+    config = parse({"surfaces": {"home": {"tier": "full"}}})
+    engine = engine_of(FAKE, config, rankers=Fixed(ranker=ranker_of(1.0)))
+
+    answer = engine.recommend(Request(at=NOW, user_id="u1"))
+
+    assert (answer.rung, answer.reason, answer.models) == ("boosted", "", {"ranker": "0123456789ab"})
+    assert engine.slate(answer).models == {"ranker": "0123456789ab"}
+    assert all(0.0 < item.score < 1.0 for item in answer.items)
+
+
+def test_the_full_tier_falls_to_the_light_one_where_nothing_is_live():
+    engine = engine_of(FAKE, parse({"surfaces": {"home": {"tier": "full"}}}))
+
+    answer = engine.recommend(Request(at=NOW, user_id="u1"))
+
+    assert (answer.rung, answer.reason) == ("full", "no version of 'ranker' is live")
+    assert set(answer.models) == {"light"}
+
+
+def test_the_full_tier_falls_to_the_light_one_where_it_breaks():
+    class Broken(Ranker):
+        def score(self, _matrix):
+            raise ValueError("a fault")
+
+    whole = ranker_of(1.0)
+    broken = Broken(whole.features, whole.trees, whole.curve, whole.version)
+    engine = engine_of(FAKE, parse({"surfaces": {"home": {"tier": "full"}}}), rankers=Fixed(ranker=broken))
+
+    assert engine.recommend(Request(at=NOW, user_id="u1")).rung == "full"
+
+
+def test_shadows_hear_of_every_scored_request():
+    heard = []
+
+    class Listening(Fixed):
+        def scored(self, name, rows, scores):
+            heard.append((name, rows.shape[1], len(rows) == len(scores)))
+
+    engine = engine_of(FAKE, parse({"surfaces": {"home": {}}}), rankers=Listening())
+    engine.recommend(Request(at=NOW, user_id="u1"))
+
+    assert heard == [("ranker", len(NAMES), True)]
