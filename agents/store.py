@@ -1,14 +1,13 @@
 """The RocksDB store behind every Faust table, bounded, and written only in whole batches with their offset."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from faust.stores import STORES
 from faust.stores.rocksdb import Store as FaustStore
 
 from agents.batch import OFFSET, batch
-from streams import changelog
-from streams.changelog import NOTE, Reading, Record
+from streams.changelog import NOTE
 
 SCHEME = "refold"
 
@@ -39,13 +38,6 @@ class Store(FaustStore):  # type: ignore[misc]
         """Return the changelog offset the rows came up to, -1 for none."""
         offset = self._db_for_partition(partition).get(OFFSET)
         return -1 if offset is None else int(offset)
-
-    def restore(self, partition: int, records: Sequence[Record]) -> None:
-        """Write what the changelog's next records say, atomically with their offset; a fenced worker's are left out."""
-        reading = Reading(changelog.decode(self.get_row(partition, NOTE)))
-        rows = reading.read(records)
-        rows[NOTE] = changelog.encode(reading.note)
-        self.put_rows(partition, rows, records[-1].offset)
 
     def buffer(self, partition: int, size: int) -> None:
         """Let so many bytes of rows gather in memory before they become a file."""

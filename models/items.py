@@ -43,9 +43,6 @@ class ItemRow:
     examined: float = 0.0
     answered: int = 0
     chosen: int = 0
-    related: dict[str, float] = field(default_factory=dict)  # not in the row, and empty
-    context: Any = None  # not in the row
-    mass: float = 0.0  # not in the row
 
     def row(self) -> bytes:
         """Return the bytes of the row."""
@@ -80,7 +77,7 @@ def list_item(item: ItemRow, catalogue: Item | None) -> ItemRow:
     return item
 
 
-def touch(item: ItemRow, said: Touch, arrived: Any = None) -> ItemRow:  # noqa: ARG001 - goes when nobody gives it
+def touch(item: ItemRow, said: Touch) -> ItemRow:
     """Fold an event that concerns the item."""
     at, weight, kind = said.at, said.weight, said.type
     if at < item.first_at or not item.first_at:
@@ -113,11 +110,6 @@ def touch(item: ItemRow, said: Touch, arrived: Any = None) -> ItemRow:  # noqa: 
     if said.surface and (said.surface in item.surfaces or len(item.surfaces) < SURFACES):
         surface = item.surfaces.setdefault(said.surface, [0, 0])
         surface[0 if shown else 1] += 1
-    return item
-
-
-def link(item: ItemRow, to: str, weight: float) -> ItemRow:  # noqa: ARG001 - goes when nobody calls it
-    """Fold nothing."""
     return item
 
 

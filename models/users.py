@@ -115,7 +115,6 @@ def react(
     event: Event,
     origin: int,
     weights: Mapping[str, float],
-    dimensions: int = 0,  # noqa: ARG001 - goes when nobody gives it any more
     *,
     speaks: bool = True,
 ) -> Said:

@@ -361,7 +361,7 @@ def test_ctr_is_choices_from_a_place_over_places_looked_at():
     for position in (0, 0, 2, -1):
         items.touch(row, touch(AT, actions.IMPRESSION, 0.0, position))
     items.touch(row, touch(AT, position=2))
-    items.touch(row, touch(AT), None)  # chosen, but not from a list
+    items.touch(row, touch(AT))  # chosen, but not from a list
     items.touch(row, touch(AT, "hide", -5.0, 0))
     assert row.examined == pytest.approx(1 + 1 + 1 / math.log2(4) + examination(4))
     assert (row.answered, row.chosen) == (1, 2)
