@@ -46,7 +46,9 @@ def evaluate(
     online: Annotated[
         bool, typer.Option("--online", help="rank by what is learned on the way: the default")
     ] = False,
-    model: Annotated[str, typer.Option(help="rank by a model of the registry instead")] = "",
+    model: Annotated[
+        str, typer.Option(help="also rank by a model of the registry: a name, or name@version")
+    ] = "",
     retrieval: Annotated[
         bool,
         typer.Option(
@@ -61,19 +63,17 @@ def evaluate(
     import json
 
     from models.surfaces import load
+    from ops.evaluate.registered import loaded
     from ops.evaluate.report import show
     from ops.evaluate.run import evaluate as run
     from ops.evaluate.source import Columns
     from ops.progress import bar
+    from streams.models import load as load_registry
 
     ks = _lengths(k)
     settings = Settings.from_env()
     if model and online:
         raise Refused(f"--online and --model {model}: choose one of them")
-    if model:
-        raise Refused(
-            f"--model {model}: there is no registry of models yet; leave it out to rank by what is learned"
-        )
     with bar(f"evaluating {file.name}") as begin:
         said = run(
             file,
@@ -82,6 +82,7 @@ def evaluate(
             ks=ks,
             every=every,
             retrieval=retrieval,
+            model=loaded(settings, load_registry(settings), model) if model else None,
             plot=plot,
             weights=load(settings.config).actions,
             dimensions=settings.dimensions,

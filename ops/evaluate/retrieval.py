@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from api.answers import Answer
 from models.evaluation import MISS
+from models.ranker import Ranker
 from ops.evaluate.judge import Judge
 from ops.evaluate.paired import Paired
-from ops.evaluate.served import Served
+from ops.evaluate.served import FULL, LIGHT, Served
 from ops.evaluate.world import World
 
 SAMPLE = 5_000  # predictions, about, that the engine answers too
@@ -14,12 +16,14 @@ SAMPLE = 5_000  # predictions, about, that the engine answers too
 class Retrieval:
     """Asks the engine for each n-th of what was ranked exactly, about SAMPLE out of so many `events`.
 
-    `candidates` loses what is not among the candidates, ranked as exactly as the rest; `engine` is the list served.
+    `candidates` loses what is not among the candidates, ranked as exactly as the rest; `engine` is the list served,
+    `full` the one that a `ranker` of the registry makes, if there is one.
     """
 
-    def __init__(self, world: World, events: int) -> None:
+    def __init__(self, world: World, events: int, ranker: Ranker | None = None) -> None:
         self.candidates, self.engine = Paired(), Paired()
-        self._served = Served(world)
+        self.full = Paired() if ranker is not None else None
+        self._served = Served(world, ranker)
         self._every = max(1, events // SAMPLE)
         self._seen = 0
 
@@ -33,5 +37,11 @@ class Retrieval:
         slot = served.tables.columns.slot_of.get(item, -1)
         found = slot in served.candidates(user, at, n).slots
         self.candidates.add(rank, rank if found else MISS)
-        places = {placed.item_id: place for place, placed in enumerate(served.answer(user, at, n).items, 1)}
-        self.engine.add(rank, places.get(item, MISS))
+        self.engine.add(rank, _place(served.answer(user, at, n, LIGHT), item))
+        if self.full is not None:
+            self.full.add(rank, _place(served.answer(user, at, n, FULL), item))
+
+
+def _place(answer: Answer, item: str) -> int:
+    places = {placed.item_id: place for place, placed in enumerate(answer.items, 1)}
+    return places.get(item, MISS)

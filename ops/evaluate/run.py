@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ import polars as pl
 
 from models.decay import LANDMARK
 from models.evaluation import over_time
+from models.ranker import Ranker
 from ops.evaluate import plot as plots
 from ops.evaluate.judge import Judge, score
-from ops.evaluate.paired import Paired
 from ops.evaluate.protocols import PROTOCOLS, Run
+from ops.evaluate.registered import BySequence
 from ops.evaluate.report import cost, figures
 from ops.evaluate.retrieval import Retrieval
 from ops.evaluate.source import Columns, Source, opened
@@ -36,6 +37,7 @@ def evaluate(
     ks: Sequence[int],
     every: int,
     retrieval: bool,
+    model: Ranker | BySequence | None,
     plot: Path | None,
     weights: Mapping[str, float],
     dimensions: int,
@@ -48,10 +50,16 @@ def evaluate(
     with opened(file, columns) as source:
         run = Run(World(weights, dimensions), ks, every)
         stale = [Stale(seconds) for seconds in STALE] if protocol == "prequential" else []
-        asked = Retrieval(run.world, source.events // every) if retrieval else None
         run.looks += [each.predict for each in stale]
-        if asked is not None:
+        losses = {f"{each.seconds} s stale": each.paired for each in stale}
+        if retrieval or isinstance(model, Ranker):
+            asked = Retrieval(run.world, source.events // every, model if isinstance(model, Ranker) else None)
             run.looks.append(asked.predict)
+            losses |= {"candidates": asked.candidates, "engine": asked.engine}
+            losses |= {"the model": asked.full} if asked.full is not None else {}
+        if isinstance(model, BySequence):
+            run.looks.append(model.predict)
+            losses["the model"] = model.paired
         began = time.perf_counter()
         PROTOCOLS[protocol](run, source, begin(source.events))
         seconds = time.perf_counter() - began
@@ -68,7 +76,7 @@ def evaluate(
             "items": run.judge.items,
             "every": every,
             **figures(run.judge),
-            "losses": {name: paired.figures(ks[0]) for name, paired in _losses(stale, asked)},
+            "losses": {name: paired.figures(ks[0]) for name, paired in losses.items()},
             **cost(run.took),
             "seconds": seconds,
             "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -77,14 +85,6 @@ def evaluate(
     if plot is not None:
         _plot(plot, file.name, run.judge, ks[0])
     return said
-
-
-def _losses(stale: list[Stale], asked: Retrieval | None) -> Iterator[tuple[str, Paired]]:
-    for each in stale:
-        yield f"{each.seconds} s stale", each.paired
-    if asked is not None:
-        yield "candidates", asked.candidates
-        yield "engine", asked.engine
 
 
 def _check(file: Path, source: Source, choices: int, predicted: int) -> None:

@@ -12,22 +12,10 @@ from models.actions import DEFAULTS
 from models.evaluation import MISS
 from ops.cli import app
 from ops.evaluate.protocols import Run, leave_last_out, prequential
-from ops.evaluate.run import evaluate
 from ops.evaluate.source import Columns, opened
 from ops.evaluate.world import World
-from ops.progress import silent
 from streams.errors import Refused
-
-START = 1_700_000_000
-ITEMS = 30
-
-
-def written(tmp_path, choices, **more):
-    """Write (user, item) choices, a minute apart."""
-    users, items = zip(*choices, strict=True)
-    at = [START + 60 * n for n in range(len(users))]
-    pl.DataFrame({"user": users, "item": items, "at": at, **more}).write_parquet(tmp_path / "shop.parquet")
-    return tmp_path / "shop.parquet"
+from tests.ops.evaluate.shop import ITEMS, START, measured, shopping, written
 
 
 def ran(file, protocol=prequential, ks=(2, 3), every=1, **columns):
@@ -35,30 +23,6 @@ def ran(file, protocol=prequential, ks=(2, 3), every=1, **columns):
         run = Run(World(DEFAULTS, 16), ks, every)
         protocol(run, source, lambda _: None)
     return run, run.judge.judged()
-
-
-def measured(file, protocol="prequential", ks=(10,), every=1, retrieval=False, plot=None, **columns):
-    return evaluate(
-        file,
-        Columns(**columns),
-        protocol=protocol,
-        ks=ks,
-        every=every,
-        retrieval=retrieval,
-        plot=plot,
-        weights=DEFAULTS,
-        dimensions=16,
-        begin=silent,
-    )
-
-
-def shopping(users=40, choices=400, seed=5):
-    """Return choices by random users, of which some come again, the first items the most popular."""
-    draw = random.Random(seed)
-    return [
-        (f"u{draw.randrange(users)}", f"i{min(draw.randrange(ITEMS), draw.randrange(ITEMS))}")
-        for _ in range(choices)
-    ]
 
 
 def test_each_first_choice_of_an_item_is_predicted_and_a_repeat_is_not(tmp_path):
@@ -237,7 +201,6 @@ def test_the_command_prints_for_a_person(tmp_path):
         (["--plot", "quality.jpg"], "a plot is an .svg or an .html file"),
         (["--plot", "nowhere/quality.svg"], "there is no folder nowhere"),
         (["--positive", "stars > 3"], "no column 'stars'; there are user, item, at"),
-        (["--model", "bold"], "--model bold: there is no registry"),
         (["--model", "bold", "--online"], "--online and --model bold"),
     ],
 )
