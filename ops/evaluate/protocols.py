@@ -14,9 +14,8 @@ from ops.evaluate.source import Row
 from ops.evaluate.world import World
 from streams.items import Item
 
-Look = Callable[
-    [Judge, str, list[str], str, int, int], None
-]  # who else judges: user, after, item, at, exact rank
+# Who else judges a prediction: by the judge, of a user, after these, of an item, at a time, ranked so exactly.
+Look = Callable[[Judge, str, list[str], str, int, int], None]
 Rows = Iterable[Row]
 
 
