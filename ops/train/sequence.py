@@ -101,7 +101,7 @@ def train_sequence(
         if not best or found["ndcg@10"] > metrics["ndcg@10"]:
             best, metrics, kept = arrays, found, epoch
     facts = {**asdict(plan), "users": len(people), "items": items, "choices": int(counts.sum())}
-    return Trained(best, metrics, facts | {"held_out": len(held), "epochs": epoch, "kept_epoch": kept})
+    return Trained(best, metrics, facts | {"held_out": len(held), "run_epochs": epoch, "kept_epoch": kept})
 
 
 def measured(model: SequenceModel, held: Sequence[tuple[Trail, int]]) -> dict[str, float]:

@@ -46,7 +46,7 @@ def test_what_always_follows_is_learned(trained):
     assert said[0].startswith("epoch 1 of at most 30: loss ")
     assert found.metrics["hr@10"] >= found.metrics["ndcg@10"] > 0.6
     assert found.facts["held_out"] == 10
-    assert found.facts["kept_epoch"] <= found.facts["epochs"] == len(said)
+    assert found.facts["kept_epoch"] <= found.facts["run_epochs"] == len(said)
 
 
 @trains
@@ -79,7 +79,7 @@ def test_it_stops_when_no_epoch_was_better_for_a_while():
     rng = np.random.default_rng(5)  # nothing to learn
     noise = [rng.permutation(ITEMS).astype(np.int32) for _ in range(40)]
     found = train_sequence(noise, ITEMS, replace(SMALL, epochs=40, patience=2), lambda _: None)
-    assert found.facts["epochs"] == found.facts["kept_epoch"] + 2 < 40
+    assert found.facts["run_epochs"] == found.facts["kept_epoch"] + 2 < 40
 
 
 @trains

@@ -55,7 +55,7 @@ def test_a_version_names_its_artifact_its_items_and_what_it_learned_from():
     )
     assert model.span == {"events": {0: (0, 150)}}
     assert model.metrics.keys() == {"hr@10", "ndcg@10"}
-    assert "- epochs: 1" in model.card
+    assert "- run_epochs: 1" in model.card
     assert "2023-11-14 22:13 UTC" in model.card
     assert "of 7 users, which also told" in model.card
     left = history(*events, *(said(9, f"u{u}", "last") for u in range(30)))
