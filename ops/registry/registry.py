@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 
 from models.ranker import Ranker
+from models.sequence import KIND as SEQUENCE
+from models.sequence import unpacked
 from ops.registry.gates import held_by
 from streams import artifacts
 from streams.errors import Refused
@@ -110,7 +112,11 @@ def differing(registry: Registry, first: str, second: str) -> dict[str, Any]:
 
 def _check(settings: Settings, model: Model) -> None:
     """Raise StateError for a version whose artifact cannot be served."""
-    Ranker.of(model, artifacts.load(settings, model.artifact, model.size))
+    data = artifacts.load(settings, model.artifact, model.size)
+    if model.kind == SEQUENCE:
+        unpacked(data)
+    else:
+        Ranker.of(model, data)
 
 
 def _changed(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, list[float | None]]:

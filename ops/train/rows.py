@@ -100,12 +100,13 @@ class Kept:
             numbers.append(number)
 
     def rows(self) -> Rows:
-        """Return everything kept."""
-        self._file.flush()
+        """Return everything kept; once."""
         shape = (len(self._slots), len(NAMES))
         matrix: Floats = np.zeros(shape, dtype=np.float32)
-        if len(self._slots):
-            matrix = np.memmap(self._file, dtype=np.float32, mode="r", shape=shape)
+        with self._file as file:
+            file.flush()
+            if len(self._slots):
+                matrix = np.memmap(file, dtype=np.float32, mode="r", shape=shape)  # keeps what it maps
         told = {name: np.array(of, dtype=np.int32) for name, of in zip(OF, self._of, strict=True)}
         return Rows(
             matrix, np.array(self._slots, dtype=np.int32), np.array(self._drawn, dtype=np.float32),
@@ -147,7 +148,9 @@ def gather(
                 rows, drawn = sampled(matrix[:, RELEVANCE], target, np.random.default_rng((seed, number)))
                 target = int(np.flatnonzero(rows == target)[0]) if target >= 0 else -1
             if target >= 0 or name != "train":
-                kept.setdefault(name, Kept()).add(matrix[rows], slots[rows], drawn, said.at, target, *of)
+                if name not in kept:
+                    kept[name] = Kept()
+                kept[name].add(matrix[rows], slots[rows], drawn, said.at, target, *of)
         if chosen is not None:
             chosen.add(item)
         scene.fold(event)
