@@ -126,8 +126,7 @@ class Reading:
             self._stand(record.offset)
 
     def _stand(self, offset: int) -> None:
-        self.offset = offset
-        self.note = Note(self._owner, self._positions, tuple(sorted(self._void)))
+        self.offset, self.note = offset, Note(self._owner, self._positions)
 
 
 def _owner(record: Record) -> int:
