@@ -11,10 +11,11 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
 def _folder() -> str | None:
-    # numba's cache looks at the file of a function only, not at those of the functions it calls: a folder for each
-    # state of all of them keeps code of yesterday out. Where nothing can be written it compiles at each start.
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    state = blake2b(b"".join(source.read_bytes() for source in sources), digest_size=8).hexdigest()
+    # numba's cache looks at the file of a function only, not at those of the functions and constants it uses: a folder
+    # for each state of all files that speak of compiled code keeps code of yesterday out. Where nothing can be
+    # written it compiles at each start.
+    sources = (source.read_bytes() for source in sorted(Path(__file__).parent.glob("*.py")))
+    state = blake2b(b"".join(text for text in sources if b"compiled" in text), digest_size=8).hexdigest()
     folder = Path(__file__).parent / "__pycache__" / f"compiled-{state}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from models.compiled import compiled
 from models.learned import BIAS, HEAT_BIAS, HEAT_INTO, HEAT_OUT, RING, Arrays, Floats, Slots
+from models.maths import exp, ln
 
 FADE = 0.8  # weight of an older choice
 SPAN = 10  # choices that count
@@ -121,13 +122,13 @@ def step(
         if slot == item:
             continue
         logit = dot(out[slot], v) + numbers[slot, BIAS]
-        logit -= math.log(NEGATIVES * chance(ringed, slot, items, filled))
+        logit -= ln(NEGATIVES * chance(ringed, slot, items, filled))
         drawn[n], weight[n] = slot, logit
         top = max(top, logit)
         n += 1
     total = 0.0
     for i in range(n):
-        weight[i] = math.exp(weight[i] - top)
+        weight[i] = exp(weight[i] - top)
         total += weight[i]
     for i in range(n):
         scale = weight[i] / total - (1.0 if i == 0 else 0.0)
@@ -157,4 +158,4 @@ def refuse(arrays: Arrays, item: int, after: Slots, amount: float) -> None:
     v = np.empty(arrays.into.shape[1], np.float32)
     pool(arrays, after, v)
     logit = dot(arrays.out[item], v) + arrays.numbers[item, BIAS]
-    pull(arrays, item, v, amount / (1.0 + math.exp(-max(-30.0, min(30.0, logit)))))
+    pull(arrays, item, v, amount / (1.0 + float(exp(-logit))))

@@ -1,4 +1,4 @@
-"""Learned: what the learner knows, one row an item and one for what is common, as arrays a kernel reads.
+"""Learned: what the learner knows, one row an item and one for what is common, as arrays compiled code reads.
 
 Items are numbered by slot in the order in which they were first met, and a row says its slot: neighbours are told
 by slot, and the arrays are the same whatever order the rows are read in.

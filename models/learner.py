@@ -1,7 +1,5 @@
 """The learner: the fold of examples into what is learned. What each says is learned, then counted."""
 
-import math
-
 import numpy as np
 
 from models import embedding, neighbours, stack
@@ -20,6 +18,7 @@ from models.learned import (
     Learned,
     Slots,
 )
+from models.maths import exp
 from streams.examples import Choice
 
 _FADES = np.array([1.0 / span for span in SPANS])
@@ -38,7 +37,7 @@ def _learn(
         neighbours.meet(arrays, item, after, amount)
     rested = now - numbers[item, MET]
     for k in range(len(_FADES)):
-        numbers[item, RECENT + k] = numbers[item, RECENT + k] * math.exp(-rested * _FADES[k]) + amount
+        numbers[item, RECENT + k] = numbers[item, RECENT + k] * exp(-rested * _FADES[k]) + amount
     if not numbers[item, CHOSEN]:
         numbers[item, FIRST] = now
     numbers[item, CHOSEN] += amount

@@ -22,11 +22,13 @@ from models.learned import (
     Floats,
     Slots,
 )
+from models.maths import exp, ln
 
-NEAR = 0.85  # weight of a later choice for each one in between
-LIKE = 0.8  # the same when order does not count
+NEAR = 0.92  # weight of a later choice for each one in between, when counted and when summed
+LIKE = 0.9  # the same when order does not count
 COSINE, CHAIN, LINK = 0, 1, 2  # sums over a trail: alike, followed anywhere in it, followed its newest
 SUMS = 3
+RARE = 0.3  # power of its choices by which a popular item's transitions count less
 _SHIFT = np.int64(2654435761)
 
 
@@ -76,20 +78,27 @@ def meet(arrays: Arrays, item: int, after: Slots, amount: float) -> None:
 
 
 @compiled
-def place(table: Slots, found: Slots, slot: int) -> int:
-    """Return where a hash table holds a slot or would hold it; the table's length is a power of two."""
+def place(table: Slots, slot: int) -> int:
+    """Return where a hash table (a power of two, 2) holds a slot and its number, or would hold them."""
     mask = len(table) - 1
     at = int((slot * _SHIFT) >> 8) & mask
-    while table[at] != FREE and found[table[at]] != slot:
+    while table[at, 0] != FREE and table[at, 0] != slot:
         at = (at + 1) & mask
     return at
+
+
+@compiled
+def _number(table: Slots, found: Slots, slot: int, n: int) -> int:
+    at = place(table, slot)
+    table[at, 0], table[at, 1], found[n] = slot, n, slot
+    return n + 1
 
 
 @compiled
 def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
     """Return a hash table of the neighbours of a trail, these neighbours, and their sums (n, SUMS).
 
-    Item i of the table stands at `found[i]`; those in the trail itself are left out.
+    Item i of the table stands at `found[i]`. The trail itself comes first, without sums.
     """
     numbers = arrays.numbers
     most = len(after)
@@ -98,39 +107,36 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
     size = 64
     while size < 2 * most:
         size *= 2
-    table = np.full(size, FREE, np.int32)
+    table = np.full((size, 2), FREE, np.int32)
     found = np.empty(most, np.int32)
     sums = np.zeros((most, SUMS), np.float32)
-    for k in range(len(after)):
-        found[k] = after[k]
-        table[place(table, found, after[k])] = k
-    n = len(after)
+    n = 0
+    for slot in after:
+        n = _number(table, found, slot, n)
     like, near = 1.0, 1.0
     for k in range(len(after)):
         slot = after[k]
         used, root = int(numbers[slot, USED]), math.sqrt(numbers[slot, CHOSEN])
-        alike, chain = like / (root + 5.0), near / (root + 1.0)
+        alike, chain = np.float32(like / (root + 5.0)), np.float32(near / (root + 1.0))
+        link = np.float32(1.0 / (root + 1.0)) if k == 0 else np.float32(0.0)
         for page in range((used + PAGE - 1) // PAGE):
             at = arrays.pages[slot, page]
             for spot in range(min(PAGE, used - page * PAGE)):
-                other = arrays.others[at, spot]
-                where = place(table, found, other)
-                i = table[where]
+                where = place(table, arrays.others[at, spot])
+                i = table[where, 1]
                 if i == FREE:
                     i = n
-                    table[where], found[i] = i, other
-                    n += 1
+                    n = _number(table, found, arrays.others[at, spot], n)
                 sums[i, COSINE] += alike * arrays.counts[at, spot, TOGETHER]
                 sums[i, CHAIN] += chain * arrays.counts[at, spot, FOLLOWS]
-                if k == 0:
-                    sums[i, LINK] = arrays.counts[at, spot, NEXT] / (root + 1.0)
+                sums[i, LINK] += link * arrays.counts[at, spot, NEXT]
         like *= LIKE
         near *= NEAR
+    sums[: len(after)] = 0.0
     for i in range(len(after), n):
-        chosen = numbers[found[i], CHOSEN] + 5.0
-        sums[i, COSINE] /= math.sqrt(chosen)
-        sums[i, CHAIN] /= chosen**0.3
-        sums[i, LINK] /= chosen**0.3
-    for k in range(len(after)):
-        sums[k, :] = 0.0
+        log = ln(numbers[found[i], CHOSEN] + 5.0)
+        rare = exp(np.float32(-RARE) * log)
+        sums[i, COSINE] *= exp(np.float32(-0.5) * log)
+        sums[i, CHAIN] *= rare
+        sums[i, LINK] *= rare
     return table, found[:n], sums[:n]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from models import embedding
 from models.compiled import compiled
 from models.learned import BIAS, CHOSEN, FREE, MET, RECENT, RING, SPANS, Arrays, Floats, Learned, Slots
+from models.maths import exp, ln
 from models.neighbours import SUMS, gather, place
 
 SIGNALS = (
@@ -44,13 +45,13 @@ def _describe(
     numbers = arrays.numbers[slot]
     rested = now - numbers[MET]
     for k in range(3):
-        row[k] = math.log1p(numbers[RECENT + k] * math.exp(-rested * _FADES[k]))
-    row[3] = math.log1p(numbers[CHOSEN])
-    row[4] = math.log1p(rested)
+        row[k] = ln(1.0 + numbers[RECENT + k] * exp(-rested * _FADES[k]))
+    row[3] = ln(1.0 + numbers[CHOSEN])
+    row[4] = ln(1.0 + rested)
     for k in range(SUMS):
         share = sums[i, k] / tops[k] if i != FREE and tops[k] > 0.0 else np.float32(0.0)
         row[5 + 2 * k] = share
-        row[6 + 2 * k] = math.log(share + FLOOR)
+        row[6 + 2 * k] = ln(share + np.float32(FLOOR))
     row[11] = embedding.dot(arrays.out[slot], v) + numbers[BIAS]
 
 
@@ -67,11 +68,11 @@ def _tops(sums: Floats) -> Floats:
 def _signals(arrays: Arrays, now: int, after: Slots, candidates: Slots) -> Floats:
     v = np.zeros(arrays.into.shape[1], np.float32)
     embedding.pool(arrays, after, v)
-    table, found, sums = gather(arrays, after)
+    table, _, sums = gather(arrays, after)
     tops = _tops(sums)
     rows = np.empty((len(candidates), WIDTH), np.float32)
     for n in range(len(candidates)):
-        i = table[place(table, found, candidates[n])]
+        i = table[place(table, candidates[n]), 1]
         _describe(arrays, now, v, sums, tops, candidates[n], i, rows[n])
     return rows
 
@@ -133,7 +134,7 @@ def step(
     logs = np.zeros(len(rows))
     taken = np.zeros(len(found), np.bool_)
     taken[: len(after)] = True
-    i = table[place(table, found, item)]
+    i = table[place(table, item), 1]
     _describe(arrays, now, v, sums, tops, item, i, rows[0])
     if i != FREE:
         taken[i] = True
@@ -146,10 +147,10 @@ def step(
     filled = max(1, min(now, RING))
     for k in range(DRAWN):
         slot = embedding.draw(ring, items, filled, now, -2 - k)
-        i = table[place(table, found, slot)]
+        i = table[place(table, slot), 1]
         if slot != item and (i == FREE or not taken[i]):
             _describe(arrays, now, v, sums, tops, slot, i, rows[n])
-            logs[n] = -math.log(DRAWN * embedding.chance(ringed, slot, items, filled))
+            logs[n] = -ln(DRAWN * embedding.chance(ringed, slot, items, filled))
             n += 1
     scores = _relevance(weights, rows[:n], len(after))
     top = -np.inf
@@ -158,7 +159,7 @@ def step(
         top = max(top, logs[k])
     total = 0.0
     for k in range(n):
-        logs[k] = math.exp(logs[k] - top)
+        logs[k] = exp(logs[k] - top)
         total += logs[k]
     gradient = -rows[0]
     for k in range(n):

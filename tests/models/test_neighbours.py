@@ -56,10 +56,10 @@ def test_sums_over_a_trail_are_those_of_their_definition():
     learned.ready(pages=8)
     learned.arrays.numbers[:3, CHOSEN] = (4.0, 9.0, 11.0)
     neighbours.meet(learned.arrays, c, np.array([a, b], np.int32), 1.0)
-    table, found, sums = neighbours.gather(learned.arrays, np.array([a, b], np.int32))
-    told = sums[table[neighbours.place(table, found, c)]]
-    alike = (1 / (2 + 5) + 0.8 / (3 + 5)) / 4.0
-    chain = (1 / (2 + 1) + 0.85 * 0.85 / (3 + 1)) / 16.0**0.3
+    table, _, sums = neighbours.gather(learned.arrays, np.array([a, b], np.int32))
+    told = sums[table[neighbours.place(table, c), 1]]
+    alike = (1 / (2 + 5) + neighbours.LIKE / (3 + 5)) / 4.0
+    chain = (1 / (2 + 1) + neighbours.NEAR**2 / (3 + 1)) / 16.0**0.3
     np.testing.assert_allclose(told, [alike, chain, 1 / 3 / 16.0**0.3], rtol=1e-5)
     assert not sums[:2].any()  # the trail itself
 
