@@ -1,9 +1,10 @@
 """Scene: the state that a request reads, in one process and without a log: what serving would have known just then.
 
-The very parts that serve are put over the rows of `ops.evaluate.world`; only the search among places is exact, so that
-equal histories give equal rows.
+The very parts that serve are put over the rows of `ops.evaluate.world`; only that every place is exact, and the search
+among them, so that equal histories give equal rows.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -13,17 +14,15 @@ from api.candidates import Pool
 from api.columns import Columns, Slots
 from api.funnel import Funnel
 from api.lore import Lore
-from api.placing import Flags, Halves, Placer
 from api.popular import PopularLists
+from api.space import ItemSpace
 from api.stages import Stopwatch
 from api.state import State
 from api.trends import Trends
-from models.content import FEWEST, KNOWN, Content
 from models.features import Floats
 from models.items import ItemRow, list_item
 from models.places import Places
 from models.popular import Popular
-from models.rerank import best
 from models.surfaces import Surface
 from models.users import User
 from ops.evaluate.world import World
@@ -31,7 +30,6 @@ from streams.events import Event
 from streams.items import Item
 
 PERIOD = 1_000  # ms of event time between two pictures of what is popular, as in serving
-GROWTH = 1.5  # of all choices since content was mapped to places, from which on another map pays
 
 
 class Scene:
@@ -43,15 +41,12 @@ class Scene:
         self.lore = Lore(self.columns, dimensions)
         self.lore.learned = self.world.learned
         self.trends = Trends(self.columns)
-        self.y: Halves = np.zeros((0, dimensions + 1), dtype=np.float16)
-        self._placer = Placer(self.columns, self.lore)
-        self._content: Content | None = None
-        self._mapped = 0.0
+        self._space = ItemSpace(self.columns, self.lore, moved=0.0)
         self._lists = PopularLists(self.columns, self._popular_rows)
         self._dirty: set[str] = set()
         self._shown_at = 0
         self._places = Places()
-        self.state = State(self, self, self.trends, self)
+        self.state = State(self, self._space, self.trends, self._space)
         self.on_user_change: list[Callable[[str], None]] = []
         self.ready = True
 
@@ -83,7 +78,13 @@ class Scene:
         if now - self._shown_at >= PERIOD:
             self.trends.refresh(now)
             self._shown_at = now
-        self._place(np.unique(np.concatenate(moved)))
+        for slots in moved:
+            self._space.touch(slots)
+        if self._space.due(0.0):
+            asyncio.run(self._space.fit())
+        self._space.index.automatic = False  # without a base it is searched exactly
+        while self._space.step():
+            pass
 
     def look(self, user: str, now: int, surface: Surface) -> tuple[Pool, Floats]:
         """Return the candidates of a request at `now` (ms) and their features, (n, features)."""
@@ -93,29 +94,6 @@ class Scene:
         funnel.know(self.world.users.get(user))
         pool, _, rows = funnel.features()
         return pool, rows
-
-    def _place(self, moved: Slots) -> None:
-        if len(self.y) < len(self.columns.listed):
-            longer = np.zeros((len(self.columns.listed), self.y.shape[1]), dtype=np.float16)
-            longer[: len(self.y)] = self.y
-            self.y = longer
-        choices = float(self.columns.chosen[: len(self.columns)].sum())
-        if choices >= max(FEWEST * KNOWN, GROWTH * self._mapped):
-            self._content, self._mapped = self._placer.fit() or self._content, choices
-            moved = np.arange(len(self.columns))
-        self.y[moved] = self._placer.place(moved, self._content)
-
-    def guessed(self, slots: Slots) -> Flags:
-        """Tell whose place comes from what the catalogue says, more or less."""
-        known = self._placer.guessed(slots)
-        return known if self._content is not None else np.zeros_like(known)
-
-    def search(self, query: Floats, count: int) -> tuple[Slots, Floats]:
-        """Return the nearest slots that may be found, and their inner products, best first."""
-        slots = np.flatnonzero(self._placer.live(np.arange(len(self.columns))))
-        scores: Floats = self.y[slots].astype(np.float32) @ query
-        nearest = best(scores, count)
-        return slots[nearest], scores[nearest]
 
     def user(self, user_id: str) -> User | None:
         """Return a user's row."""
