@@ -1,8 +1,8 @@
 """The worker's Faust apps, one a stage, because a Python process folds on one core.
 
-`users` folds `events` and `profiles` and says `touches` and `examples`; `items` folds `items` and `touches`; `learner`
-folds `examples`. They meet only in Kafka and are scaled apart. Nothing happens at import; `create_app` makes
-everything.
+`users` folds `events`, `profiles` and `slates` and says `touches` and `examples`; `items` folds `items` and `touches`;
+`learner` folds `examples`. They meet only in Kafka and are scaled apart. Nothing happens at import; `create_app`
+makes everything.
 """
 
 import asyncio
@@ -18,17 +18,20 @@ from agents.consume import DeadLetters, consume
 from agents.crash import die, why
 from agents.flush import Flusher, Outgoing
 from agents.items import ItemAgent
+from agents.join import JoinAgent
 from agents.learner import LearnerAgent
 from agents.publisher import Publisher
 from agents.table import Kept, Row, Table
 from agents.users import UserAgent
 from agents.watchdog import guard
 from models.items import ItemRow
+from models.join import Shown
 from models.popular import Popular
 from models.users import User
 from streams.settings import Settings
 from streams.topology import TABLES, Stage, partitions_of
 
+SHOWN = 250  # rows of a partition in memory, about 20 KB each
 ITEM_PAUSE = 0.25  # seconds; item rows repeat within a flush, so a longer pause writes fewer
 LEARNER_PAUSE = 1.0  # and the learner's far more, and are larger
 
@@ -101,16 +104,18 @@ def _users(
     app: faust.App, settings: Settings, weights: Mapping[str, float], publisher: Publisher, dead: DeadLetters
 ) -> tuple[list[Table[Any]], Flusher]:
     users = Table("users", _Lazy(_table(app, settings, "users")), User, User.from_row)
-    agent = UserAgent(settings, users, weights)
+    shown = Table("shown", _Lazy(_table(app, settings, "shown")), Shown, Shown.from_row, SHOWN)
+    agent = UserAgent(settings, users, weights, JoinAgent(settings, shown, weights))
 
     def say() -> Outgoing:
         yield from dead.take()
         yield from agent.take()
 
-    flusher = Flusher(settings, publisher, [users], say, settings.flush_ms / 1000)
+    flusher = Flusher(settings, publisher, [users, shown], say, settings.flush_ms / 1000)
     _agent(app, settings, "events", agent.fold_events, flusher, dead)
     _agent(app, settings, "profiles", agent.fold_profiles, flusher, dead)
-    return [users], flusher
+    _agent(app, settings, "slates", agent.fold_slates, flusher, dead)
+    return [users, shown], flusher
 
 
 def _items(

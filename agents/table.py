@@ -96,6 +96,11 @@ class Partition(Generic[S]):
             self._young[key] = state
         return state
 
+    def find(self, key: str) -> S | None:
+        """Return the state of a key, None for a key without a row."""
+        known = key in self._young or key in self._old or key in self.dirty or self._row(key) is not None
+        return self.get(key) if known else None
+
     def put(self, key: str, state: S) -> None:
         """Mark a state changed; the next flush publishes it."""
         self.dirty[key] = state
@@ -113,9 +118,12 @@ class Partition(Generic[S]):
         """
         return bool(self.dirty) or self._void or self.reached != self.positions
 
-    def _load(self, key: str) -> S:
+    def _row(self, key: str) -> bytes | None:
         raw = key.encode()
-        row = self.frozen[raw] if raw in self.frozen else self._table.rows.get_row(self.number, raw)
+        return self.frozen[raw] if raw in self.frozen else self._table.rows.get_row(self.number, raw)
+
+    def _load(self, key: str) -> S:
+        row = self._row(key)
         return self._table.new() if row is None else self._table.load(row)
 
     def freeze(self, positions: Mapping[str, int] | None = None) -> Frozen:

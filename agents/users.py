@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from agents.flush import Outgoing, Record
+from agents.join import JoinAgent
 from agents.table import Table
 from models import marks, users
 from models.users import User
@@ -14,7 +15,7 @@ from streams import archives, events, examples, profiles, touches
 from streams.checks import MAX_ID_BYTES, OLDEST
 from streams.errors import Refused
 from streams.events import SESSION, Event
-from streams.examples import Choice
+from streams.examples import Choice, Seen
 from streams.partition import partition_of
 from streams.settings import Settings
 from streams.topology import partitions_of
@@ -22,29 +23,40 @@ from streams.touches import Touch, origin_of
 
 EVENTS, PROFILES = 0, 1  # sources of the table, in the topology's order
 MOST_BYTES = 800_000  # of a record of touches or examples; a broker takes 1 MiB by default
-Each = TypeVar("Each", Touch, Choice)
+Each = TypeVar("Each", Touch, Choice | Seen)
 
 
 @dataclass(slots=True)
 class Told:
-    """What the events of one partition say: touches by item partition, and examples, in origin order."""
+    """What the events of one partition say: touches by item partition, and examples, in origin order.
+
+    What its slates say stands among the examples, in their order too.
+    """
 
     touches: defaultdict[int, list[Touch]] = field(default_factory=lambda: defaultdict(list))
-    examples: list[Choice] = field(default_factory=list)
+    examples: list[Choice | Seen] = field(default_factory=list)
 
 
 class UserAgent:
     """Folds records by partition; what it has to say waits in `take` for the next flush.
 
-    One that never `speaks` folds what has been folded, and told, before.
+    One that never `speaks` folds what has been folded, and told, before. `join` folds the same events beside it, and
+    slates; without it nothing is learned of these.
     """
 
     def __init__(
-        self, settings: Settings, table: Table[User], weights: Mapping[str, float], *, speaks: bool = True
+        self,
+        settings: Settings,
+        table: Table[User],
+        weights: Mapping[str, float],
+        join: JoinAgent | None = None,
+        *,
+        speaks: bool = True,
     ) -> None:
         self._settings = settings
         self._table = table
         self._weights = weights
+        self._join = join
         self._speaks = speaks
         self._told: defaultdict[int, Told] = defaultdict(Told)
         self._erased: dict[int, list[Record]] = {}
@@ -67,9 +79,11 @@ class UserAgent:
                 raise Refused(f"user {key!r} does not belong to partition {number} of {partitions}")
         partition = self._table.partition(number)
         source = marks.source(EVENTS, self._settings.epoch, number)
-        weights, speaks = self._weights, self._speaks
+        weights, speaks, join = self._weights, self._speaks, self._join
         told, dirty, get = self._told[number], partition.dirty, partition.get
         for key, event, origin in zip(keys, batch, origins, strict=False):
+            if join is not None and (seen := join.fold_event(number, key, event, origin)) and speaks:
+                told.examples.append(seen)
             user = get(key)
             if not marks.advance(user.marks, source, origin):
                 continue
@@ -81,6 +95,11 @@ class UserAgent:
                     told.examples.append(choice)
             elif event.type == users.ERASE:
                 self._erased_by(event, user, number)
+
+    def fold_slates(self, message: Any) -> None:
+        """Fold a slate; raises Refused, having changed nothing."""
+        if self._join is not None and (seen := self._join.fold_slate(message)) and self._speaks:
+            self._told[message.partition].examples.append(seen)
 
     def fold_profiles(self, message: Any) -> None:
         """Fold a profile; a tombstone becomes an `erase` event, so that one log orders a user's life."""

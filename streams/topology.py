@@ -68,7 +68,12 @@ TOPICS: tuple[Topic, ...] = (
     Topic("items", "item id", "catalogue upsert, or tombstone", "compact", CENTURY_MS),
     Topic("profiles", "user id", "user attributes, or tombstone = erase this user", "compact"),
     Topic("touches", "partition", "a batch: what the user agent says about items, with its origin"),
-    Topic("examples", "partition", "a batch: what was chosen after what, with its origin", shards=True),
+    Topic(
+        "examples",
+        "partition",
+        "a batch: what was chosen after what and what was seen, with its origin",
+        shards=True,
+    ),
     Topic("slates", "user id", "what the API served, item by item"),
     Topic("dead-letters", "-", "refused bytes with topic, partition, offset and reason"),
     Topic(
@@ -79,6 +84,7 @@ TOPICS: tuple[Topic, ...] = (
 
 TABLES: tuple[Table, ...] = (
     Table("users", "user id", ("events", "profiles"), "history, affinities, counters, session, seen", 3),
+    Table("shown", "user id", ("events", "slates"), "what was shown lately, and what was done about it"),
     Table("items", "item id", ("items", "touches"), "catalogue, counters, CTR, trend", 2),
     Table("popular", "context", ("touches",), "decayed counts of the partition's items in one context"),
     Table(
@@ -94,7 +100,7 @@ UNITS = frozenset(table.name for table in TABLES if table.units)
 
 # a worker's processes, and the tables each keeps
 STAGES: Mapping[Stage, tuple[str, ...]] = {
-    "users": ("users",),
+    "users": ("users", "shown"),
     "items": ("items", "popular"),
     "learner": ("learned",),
 }

@@ -20,6 +20,7 @@ from agents.fake import Event, Rows, Stream
 from agents.flush import Flusher, Headers, Outgoing
 from agents.flush import Record as Pair
 from agents.items import ItemAgent
+from agents.join import JoinAgent
 from agents.learner import LearnerAgent
 from agents.restoring import Restoring
 from agents.table import Table
@@ -27,7 +28,7 @@ from agents.users import UserAgent
 from models.actions import DEFAULTS
 from ops.prove.loop import Loop
 from ops.prove.model import Broker, Group, Place, Sent
-from ops.state.fold import sources, table
+from ops.state import fold
 from streams import topology
 from streams.errors import Refused
 from streams.log import Record
@@ -86,17 +87,22 @@ class Process:
         self.disk = disk
         self.loop = Loop()
         self.tables: list[Table[Any]] = []
-        for name in STAGES[stage]:
-            rows = disk.setdefault(name, Rows())
+        for kept in STAGES[stage]:
+            rows = disk.setdefault(kept, Rows())
             rows.step = self._step
-            plain = table(name, rows, CACHED)
+            plain = fold.table(kept, rows, CACHED)
             self.tables.append(build.table(plain.name, rows, plain.new, plain.load, CACHED))
         self._dead = DeadLetters(settings)
         said: list[Callable[[], Outgoing]] = [self._dead.take]
         if stage == "users":
-            users = build.users(settings, self.tables[0], DEFAULTS)
+            join = JoinAgent(settings, self.tables[1], DEFAULTS)
+            users = build.users(settings, self.tables[0], DEFAULTS, join)
             said.append(users.take)
-            self._folds = {"events": users.fold_events, "profiles": users.fold_profiles}
+            self._folds = {
+                "events": users.fold_events,
+                "profiles": users.fold_profiles,
+                "slates": users.fold_slates,
+            }
         elif stage == "items":
             items = build.items(settings, *self.tables)
             self._folds = {"items": items.fold_catalogue, "touches": items.fold_touches}
@@ -188,7 +194,7 @@ class Process:
         }
         self.positions = {
             (source, number): self._group.committed.get((source, number), 0)
-            for source in sources(self.stage)
+            for source in fold.sources(self.stage)
             for number in self.partitions
         }
         take_over(self._settings, self.tables, [TP(*place) for place in self.restored])

@@ -1,21 +1,24 @@
 """The fold of the log without Faust: the same agents over batches of records, rows written seldom and in bulk.
 
-Within a partition the sources are folded one after the other: the halves of a row that they feed do not meet
-(ADR 0002), so any order gives the same bytes.
+Any order of a partition's sources gives the same bytes (ADR 0002, ADR 0016). They are folded one after the other,
+but for users who speak: what they say of slates depends on what they heard first, as it did when it was written.
 """
 
 import contextlib
 import gc
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agents.items import ItemAgent
+from agents.join import JoinAgent
 from agents.table import Kept, Rows, Table
 from agents.users import Told, UserAgent
 from models.items import ItemRow
+from models.join import Shown
 from models.popular import Popular
 from models.users import User
 from ops.state.scratch import Scratch
@@ -28,8 +31,15 @@ from streams.topology import STAGES, TABLES, Stage
 
 SOURCES: Mapping[str, tuple[str, ...]] = {table.name: table.sources for table in TABLES}
 VERSIONS: Mapping[str, int] = {table.name: table.version for table in TABLES}
-# changed states of a table kept in memory, with as many unchanged ones; users and items take about 8 KiB each
-MOST_DIRTY = {"users": 10_000, "items": 10_000, "popular": 2_000, "learned": 20_000}
+# changed states of a table kept in memory, with as many unchanged ones; users and items take about 8 KiB each, what
+# was shown to a user 20
+MOST_DIRTY = {
+    "users": 10_000,
+    "items": 10_000,
+    "popular": 2_000,
+    "shown": 2_000,
+    "learned": 20_000,
+}
 
 Fold = Callable[[Any], None]
 Hear = Callable[[Told], None]  # takes what a partition of users told items and the learner
@@ -133,27 +143,53 @@ def fold(
     shell = Shell(settings, stage, partition, at_rest, weights, speaks=hear is not None)
     reached = positions(at_rest, stage, partition)
     folded = Folded()
+    for source in shell.folds:
+        if reached[source] > (end := until.get(source, 0)):
+            raise StateError(
+                f"the rows of {stage}[{partition}] are the fold of {source} up to {reached[source]}, not {end}: "
+                "fold into an empty folder"
+            )
     with _calm():
-        for source, take in shell.folds.items():
-            start, end = reached[source], until.get(source, 0)
-            if start > end:
-                raise StateError(
-                    f"the rows of {stage}[{partition}] are the fold of {source} up to {start}, not {end}: "
-                    "fold into an empty folder"
-                )
-            counts = source == "events"
-            for batch in log.read(source, partition, start, end):
-                _take(take, batch, folded, counts=counts)
-                position = batch[-1].offset + 1
-                progress(position - reached[source])
-                reached[source] = position
-                shell.write(reached, MOST_DIRTY)
-                if hear is not None and counts:
-                    hear(shell.users.tell().get(partition) or Told())
-            progress(end - reached[source])
-            reached[source] = end
+        batches = {
+            source: iter(log.read(source, partition, reached[source], until.get(source, 0)))
+            for source in shell.folds
+        }
+        for source, batch in _in_turn(batches) if hear is None else in_time(batches):
+            _take(shell.folds[source], batch, folded, counts=source == "events")
+            position = batch[-1].offset + 1
+            progress(position - reached[source])
+            reached[source] = position
+            shell.write(reached, MOST_DIRTY)
+            if hear is not None:
+                hear(shell.users.tell().get(partition) or Told())
+        for source in shell.folds:
+            progress(until.get(source, 0) - reached[source])
+            reached[source] = until.get(source, 0)
         shell.write(reached)
     return folded
+
+
+Batches = Mapping[str, Iterator[list[Record]]]
+
+
+def _in_turn(batches: Batches) -> Iterator[tuple[str, list[Record]]]:
+    return ((source, batch) for source, every in batches.items() for batch in every)
+
+
+def in_time(batches: Batches) -> Iterator[tuple[str, list[Record]]]:
+    """Yield the batches of all sources in the order in which their records were written, cut where they interleave."""
+    heads = {source: (batch, 0) for source, every in batches.items() if (batch := next(every, None))}
+    while heads:
+        source = min(heads, key=lambda name: heads[name][0][heads[name][1]].timestamp)
+        batch, at = heads.pop(source)
+        others = (other[start].timestamp for other, start in heads.values())
+        limit = min(others, default=math.inf)
+        end = next((n for n in range(at + 1, len(batch)) if batch[n].timestamp > limit), len(batch))
+        yield source, batch[at:end]
+        if end < len(batch):
+            heads[source] = batch, end
+        elif following := next(batches[source], None):
+            heads[source] = following, 0
 
 
 def table(name: str, rows: Rows, cached: int) -> Table[Any]:
@@ -162,6 +198,7 @@ def table(name: str, rows: Rows, cached: int) -> Table[Any]:
         "users": (User, User.from_row),
         "items": (ItemRow, ItemRow.from_row),
         "popular": (Popular, Popular.from_row),
+        "shown": (Shown, Shown.from_row),
         "learned": (Kept, Kept),
     }
     return Table(name, rows, *kinds[name], cached)
@@ -187,8 +224,14 @@ class Shell:
         self._tables = [table(name, rows[name], cached=0) for name in STAGES[stage]]
         self.folds: dict[str, Fold]
         if stage == "users":
-            self.users = UserAgent(settings, self._tables[0], weights, speaks=speaks)
-            self.folds = {"events": self.users.fold_events, "profiles": self.users.fold_profiles}
+            known, shown = self._tables
+            join = JoinAgent(settings, shown, weights)
+            self.users = UserAgent(settings, known, weights, join, speaks=speaks)
+            self.folds = {
+                "events": self.users.fold_events,
+                "profiles": self.users.fold_profiles,
+                "slates": self.users.fold_slates,
+            }
         elif stage == "items":
             items = ItemAgent(settings, *self._tables)
             self.folds = {"items": items.fold_catalogue, "touches": items.fold_touches}
