@@ -26,6 +26,7 @@ class Table(StrEnum):
     """A table of the topology."""
 
     USERS = "users"
+    SHOWN = "shown"
     ITEMS = "items"
     POPULAR = "popular"
     LEARNED = "learned"

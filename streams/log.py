@@ -49,6 +49,7 @@ class Log:
         self._through = through
         self._archives: Mapping[str, archives.Archive] = {}
         self._numbers: dict[str, list[int]] = {}
+        self._reader = object()  # whose place the consumer stands at
 
     def __enter__(self) -> Self:
         self._archives = archives.load(self._settings) if self._through is None else self._through
@@ -87,7 +88,7 @@ class Log:
     ) -> Iterator[list[Record]]:
         """Yield records `start` to `end` (without it: the end there is now) of a partition, in batches.
 
-        Blank records, which only hold a place, are left out. Raises StateError when the log has a hole: only a
+        Several may be read in turns, batch by batch. Blank records, which only hold a place, are left out. Raises StateError when the log has a hole: only a
         compacted topic may lack offsets.
         """
         name = self._settings.topic(topic)
@@ -133,10 +134,12 @@ class Log:
     ) -> Iterator[list[Record]]:
         if start >= end:
             return
-        place = TopicPartition(name, partition)
-        self._client.run(self._go_to(place, start))
+        place, reader = TopicPartition(name, partition), object()
         expected, heard = start, time.monotonic()
         while expected < end:
+            if self._reader is not reader:  # another one came between, or we begin
+                self._client.run(self._go_to(place, expected))
+                self._reader, heard = reader, time.monotonic()
             polled = self._client.run(
                 self._client.made.getmany(place, timeout_ms=1_000, max_records=BATCH)
             ).get(place)

@@ -6,6 +6,7 @@ this in between loses nothing: an archive that was not recorded is deleted by th
 made by it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,10 +32,13 @@ from streams.write import producer
 
 @dataclass
 class Traces:
-    """What was found of a user in `events`: how many, their origins, the sessions they name, and what came last."""
+    """What was found of a user in `events`: how many, the sessions they name, and what came last.
+
+    `origins` name them, and the user's slates, by source.
+    """
 
     events: int = 0
-    origins: set[int] = field(default_factory=set)
+    origins: dict[str, set[int]] = field(default_factory=lambda: {"events": set(), "slates": set()})
     sessions: set[str] = field(default_factory=set)
     erased: bool = True
 
@@ -77,6 +81,7 @@ def erase(
                 "the generation that has none, and try again"
             )
         traces = _traces(log, settings, user, ends["events"])
+        traces.origins["slates"] = _slates(log, settings, user, ends["slates"])
     made, found = dict(recorded), {}
     for target in archive.targets(settings):
         left = rewriter(target, user, traces.origins)
@@ -98,12 +103,12 @@ def erase(
     }  # fmt: skip
 
 
-def rewriter(target: Target, user: str, origins: set[int]) -> Left:
+def rewriter(target: Target, user: str, origins: Mapping[str, set[int]]) -> Left:
     """Return what makes of a record of the topic one without the user, the same one where they are not in it."""
     settings, home = target.settings, partition_of(user, target.settings.partitions)
 
-    def keep(partition: int, origin: int) -> bool:
-        return partition != home or origin not in origins
+    def keep(partition: int, source: str, origin: int) -> bool:
+        return partition != home or origin not in origins[source]
 
     def told(record: Record) -> Record:
         return rewrite.told_left(record, target.topic, settings.epoch, keep)
@@ -134,10 +139,22 @@ def _traces(log: Log, settings: Settings, user: str, until: Ends) -> Traces:
     for batch in log.read("events", number, log.spans("events")[number][0], until[number]):
         for record in batch:
             _, theirs, indexes = rewrite.events_left(record, user, settings.partitions)
-            traces.origins.update(origin_of(record.offset, index) for index in indexes)
+            traces.origins["events"].update(origin_of(record.offset, index) for index in indexes)
             for event in theirs:
                 traces.events += 1
                 traces.erased = event.type == ERASE
                 if event.user_id is not None and event.session_id is not None:
                     traces.sessions.add(f"{SESSION}{event.session_id}")
     return traces
+
+
+def _slates(log: Log, settings: Settings, user: str, until: Ends) -> set[int]:
+    """Return the origins of what was served to a user."""
+    number = partition_of(user, settings.partitions)
+    begin = log.spans("slates")[number][0]
+    return {
+        origin_of(record.offset, 0)
+        for batch in log.read("slates", number, begin, until[number])
+        for record in batch
+        if rewrite.slate_left(record, user) is not record
+    }

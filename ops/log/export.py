@@ -14,6 +14,7 @@ from ops.log import manifest as manifests
 from ops.log.archive import TOLD
 from ops.log.manifest import File, Manifest
 from ops.progress import Begin, silent
+from ops.state.fold import sources
 from streams.errors import StateError
 from streams.log import COMPACTED, Log, Record
 from streams.settings import Settings
@@ -87,7 +88,7 @@ def _folded(settings: Settings) -> dict[str, dict[int, int]]:
     with admin(settings) as client:
         return {
             topic: committed(client, settings.group("users"), settings.topic(topic))
-            for topic in ("events", "profiles")
+            for topic in sources("users")
         }
 
 

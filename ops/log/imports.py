@@ -135,10 +135,11 @@ def records(folder: Path, topic: str, files: Sequence[File]) -> Iterator[Record]
 
 def _heard_of(records: Iterator[Record], topic: str, manifest: Manifest) -> Iterator[Record]:
     """Leave out what was said of events that the export lacks: other events will have their numbers."""
-    ends = {n: origin_of(end, 0) for n, (_, end) in manifest.spans["events"].items()}
+    spans = manifest.spans
+    ends = {(of, n): origin_of(end, 0) for of in ("events", "slates") for n, (_, end) in spans[of].items()}
     for record in records:
         yield told_left(
-            record, topic, manifest.epoch, lambda partition, origin: origin < ends.get(partition, 0)
+            record, topic, manifest.epoch, lambda number, of, origin: origin < ends.get((of, number), 0)
         )
 
 

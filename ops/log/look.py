@@ -16,7 +16,7 @@ OURS = re.compile(
     rf"(?P<topic>{'|'.join(re.escape(topic.name) for topic in TOPICS)})(-g\d+)?(-archive-\d+)?"
     r"|refold(-g\d+)?-(?P<table>[a-z]+)-changelog"
 )
-KEYED = {"users"}  # tables whose keys are users; rows do not repeat them
+KEYED = {"users", "shown"}  # tables whose keys are users; rows do not repeat them
 NAMING = {"events", "profiles", "slates", "dead-letters"}
 
 

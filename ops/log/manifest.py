@@ -29,8 +29,8 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """An export; `spans` hold by topic and partition the first offset and the end, `made_at` is in ms.
 
-    `touches` numbers the generation whose touches and examples these are, and `folded` are the positions of `events`
-    and `profiles` up to which everything that follows from them is here too. `check` is the sha256 of all the rest.
+    `touches` numbers the generation whose touches and examples these are, and `folded` are the positions of the sources
+    of users up to which everything that follows from them is here too. `check` is the sha256 of all the rest.
     """
 
     format: int = FORMAT

@@ -55,17 +55,20 @@ def events_left(record: Record, user: str, partitions: int) -> tuple[Record, lis
     return left, list(theirs.values()), list(theirs)
 
 
-def told_left(record: Record, topic: str, epoch: int, keep: Callable[[int, int], bool]) -> Record:
-    """Return a record of `touches` or `examples` with only what `keep` says so of, by events partition and origin.
+def told_left(record: Record, topic: str, epoch: int, keep: Callable[[int, str, int], bool]) -> Record:
+    """Return a record of `touches` or `examples` with only what `keep` says so of, by partition, source and origin.
 
-    What was said in another epoch, and what no worker reads, stays.
+    The source is `events`, or `slates` for what was heard of there. What was said in another epoch stays, and what no
+    worker reads.
     """
     words: Any = {"touches": touches, "examples": examples}[topic]
     try:
         batch = words.decode(record.value)
     except Refused:
         return record
-    kept = [said for said in batch.said if keep(batch.partition, said.origin)]
+    kept = [
+        said for said in batch.said if keep(batch.partition, getattr(said, "source", "events"), said.origin)
+    ]
     if batch.epoch != epoch or len(kept) == len(batch.said):
         return record
     if not kept:

@@ -1,7 +1,7 @@
 """Settled ends: offsets of the log before which no fold has anything left to say to another topic.
 
-A profile's tombstone comes back as an event, and an event is heard of in `touches` and `examples`; whoever takes a
-part of the log away takes them in this order, each when the workers have committed what lies before.
+A profile's tombstone comes back as an event, an event is heard of in `touches` and `examples`, a slate in the latter;
+whoever takes a part of the log away takes them in this order, each when the workers have committed what lies before.
 """
 
 import time
@@ -26,7 +26,7 @@ def settled(log: Log, states: Sequence[Settings], seconds: float = PATIENCE) -> 
     """
     ends: dict[str, Ends] = {}
     behind = 0
-    for topic in ("profiles", "events"):
+    for topic in ("profiles", "events", "slates"):
         ends[topic] = ends_of(log, topic)
         behind += wait_for(states, topic, ends[topic], seconds)
     ends |= {topic.name: ends_of(log, topic.name) for topic in TOPICS if topic.name not in ends}

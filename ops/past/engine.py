@@ -25,6 +25,7 @@ from ops.state.scratch import Scratch
 from streams.changelog import NOTE
 from streams.partition import partition_of
 from streams.settings import Settings
+from streams.topology import STAGES
 
 CHUNK = 1_000  # items taken over at once
 PATIENT = {"ttl_s": 0.0, "budget_ms": 10_000.0}  # nothing is served again, and nothing for want of time
@@ -44,7 +45,8 @@ class PastTables:
         self._shards = settings.shards
         self._lists = PopularLists(self.columns, self._popular_rows)
         self.rows: Mapping[str, Rows] = {
-            "users": scratch.rows("users"),  # read row by row, so nothing is to be kept up to date
+            # read row by row or not at all, so nothing is to be kept up to date
+            **{table: scratch.rows(table) for table in STAGES["users"]},
             "items": _Watched(scratch.rows("items"), self._items_changed),
             "popular": _Watched(scratch.rows("popular"), self._popular_changed),
             "learned": _Watched(scratch.rows("learned"), self._learned_changed),

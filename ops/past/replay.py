@@ -193,11 +193,12 @@ def _seed(on: Ground, scratch: Scratch, begin: int) -> None:
 
 def _purge(scratch: Scratch, among: Sequence[Place], users: Sequence[str]) -> None:
     """Delete everybody else's rows, if users are named."""
-    kept, rows = {user.encode() for user in users}, scratch.rows("users")
-    for _, number in among if kept else ():
-        others = (key for key, _ in rows.scan(number) if key not in kept)
-        while gone := dict.fromkeys(islice(others, PURGED)):
-            rows.put_rows(number, gone, rows.offset(number))
+    kept = {user.encode() for user in users}
+    for rows in map(scratch.rows, STAGES["users"]):
+        for _, number in among if kept else ():
+            others = (key for key, _ in rows.scan(number) if key not in kept)
+            while gone := dict.fromkeys(islice(others, PURGED)):
+                rows.put_rows(number, gone, rows.offset(number))
 
 
 def _drop(folder: Path, among: Sequence[Place]) -> None:

@@ -156,6 +156,7 @@ def _told(history: History, touched: int, learned: int) -> list[str]:
         for each in broker.records((topic, target))
         for record in [decode(each.value)]
         for said in record.said
+        if isinstance(said, told.COMPARED)
     }
     expected: set[tuple[told.Path, bytes]] = set()
     touches, choices = 0, 0

@@ -6,13 +6,14 @@ from random import Random
 
 from ops.prove.model import NOW, Broker, Group
 from ops.prove.stage import Broken, Build, Disk, Killed, Process
-from streams import events, items, profiles, topology
+from streams import events, items, profiles, slates, topology
 from streams.changelog import NOTE, Reading
 from streams.events import Event
 from streams.items import Item
 from streams.partition import partition_of
 from streams.profiles import Profile
 from streams.settings import Settings
+from streams.slates import Shown, Slate
 from streams.topology import STAGES, TABLES, UNITS, partitions_of
 
 WORKERS = 2
@@ -20,6 +21,7 @@ LATE = 2 * 86_400_000  # ms
 CHANGELOGS = tuple(table.name for table in TABLES)
 POISON: tuple[bytes | None, ...] = (b"poison", b"", b"\xc1", None, events.encode([]))
 TYPES = ("impression", "view", "click", "purchase", "rating", "hide", "search", "wink")
+REQUESTS = 6  # whose slates and events meet
 ROUNDS = 400  # of everybody doing everything there is to do; a history that is not at rest then never will be
 
 # Chances in one step of the simulation, drawn for each history: what is rare beside everything else shows where it is
@@ -354,6 +356,8 @@ def said(settings: Settings, draw: Random) -> list[Written]:
                 Written("profiles", partition_of(user, settings.partitions), user.encode(), profile)
             )
         if draw.random() < 0.08:
+            written.append(_slate(f"r{draw.randrange(REQUESTS)}", draw.choice(users), things, settings, draw))
+        if draw.random() < 0.08:
             thing = draw.choice(things)
             item = draw.choice((None, items.encode(Item(title=str(n)))))
             written.append(Written("items", partition_of(thing, settings.partitions), thing.encode(), item))
@@ -367,6 +371,17 @@ def said(settings: Settings, draw: Random) -> list[Written]:
     return written
 
 
+def _slate(request: str, user: str, things: list[str], settings: Settings, draw: Random) -> Written:
+    shown = tuple(
+        Shown(item, place, 1.0, 1.0, "popular", (draw.random(), 1.0)) for place, item in enumerate(things)
+    )
+    at = (NOW - 1_000 + draw.randrange(60)) * 1_000
+    slate = Slate(
+        request_id=request, user_id=user, at=at, surface="home", rung="full", features=("a", "b"), items=shown
+    )
+    return Written("slates", partition_of(user, settings.partitions), user.encode(), slates.encode(slate))
+
+
 def _event(n: int, user: str, item: str, draw: Random) -> Event:
     chance = draw.random
     return Event(
@@ -376,6 +391,7 @@ def _event(n: int, user: str, item: str, draw: Random) -> Event:
         user_id=user,
         item_id=None if chance() < 0.1 else item,
         value=None if chance() < 0.5 else draw.randint(0, 5),
+        request_id=None if chance() < 0.5 else f"r{draw.randrange(REQUESTS)}",
         surface=None if chance() < 0.7 else "home",
         position=None if chance() < 0.7 else draw.randrange(10),
         categories=() if chance() < 0.6 else (draw.choice("abc"),),

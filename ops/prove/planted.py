@@ -12,12 +12,13 @@ import msgspec
 
 from agents.flush import Flusher
 from agents.items import TOUCHES, ItemAgent
+from agents.learner import CHOICES, LearnerAgent
 from agents.restoring import Restoring
 from agents.table import Frozen, Partition, Rows, Table
 from agents.users import EVENTS, UserAgent
 from models import marks
 from ops.prove.stage import Build
-from streams import changelog, events, touches
+from streams import changelog, events, examples, touches
 from streams.changelog import NOBODY, NOTE, Note, Record
 from streams.errors import Refused
 
@@ -54,6 +55,17 @@ class NoTouchMark(ItemAgent):
         for said in batch.said:
             self._items.partition(message.partition).get(said.item).marks.pop(source, None)
         super().fold_touches(message)
+
+
+class NoExampleMark(LearnerAgent):
+    """Learns an example whether or not the common row has it."""
+
+    def fold_examples(self, message: Any) -> None:
+        """Forget the marks before the fold asks for them."""
+        batch = examples.decode(message.value)
+        common = self.load(self._table.partition(message.partition)).learned.common
+        common.marks.pop(marks.source(CHOICES, batch.epoch, batch.partition), None)
+        super().fold_examples(message)
 
 
 class AcksFirst(Flusher):
@@ -185,6 +197,7 @@ PLANTED: Mapping[str, Build] = {
     "no mark": Build(users=NoMark),
     "one mark for a partition": Build(users=OneMark),
     "no mark of touches": Build(items=NoTouchMark),
+    "no mark of examples": Build(learner=NoExampleMark),
     "acks before the changelog": Build(flusher=AcksFirst),
     "acks past the flush": Build(flusher=AcksTooMuch),
     "effects after the acks": Build(flusher=EffectsLast),

@@ -21,6 +21,7 @@ from rocksdict import AccessType, Rdict
 
 from agents.batch import OFFSET
 from models.items import ItemRow
+from models.join import Shown
 from models.learned import Common
 from models.popular import Popular
 from models.users import User
@@ -35,7 +36,7 @@ from streams.rows import unpack
 from streams.settings import Settings
 from streams.topology import UNITS
 
-KINDS = {"users": User, "items": ItemRow, "popular": Popular}
+KINDS = {"users": User, "shown": Shown, "items": ItemRow, "popular": Popular}
 NAMES = {table: [field.name for field in dataclasses.fields(kind)] for table, kind in KINDS.items()}
 LEARNED = ("slot", "into", "out", "numbers", "others", "counts")  # of an item's row in `learned`
 COMMON = [field.name for field in dataclasses.fields(Common)]  # of the one row that is no item's

@@ -26,7 +26,7 @@ from ops.broker.lag import committed
 from ops.broker.topics import admin
 from ops.state import spool
 from ops.state.dump import Standing, in_changelog
-from ops.state.fold import Folded, ends, fold, identity, sources
+from ops.state.fold import SOURCES, Folded, ends, fold, identity, sources
 from ops.state.scratch import Scratch
 from streams import changelog
 from streams.changelog import NOBODY, NOTE, Note
@@ -162,11 +162,11 @@ class Rebuilder:
     ) -> tuple[Folded, dict[str, Compared]]:
         total, compared = Folded(), {}
         # two tables of a stage may stand apart a little: the one behind is met first
-        for table in sorted(live, key=lambda table: live[table].note.positions.get("touches", 0)):
+        for table in sorted(live, key=lambda table: _furthest_last(live[table])):
             there = dict(positions)
             if self._shares_told:
                 at = live[table].note.positions
-                there |= {source: at.get(source, 0) for source in positions.keys() & TOLD}
+                there |= {source: at.get(source, 0) for source in SOURCES[table]}
             self._add(total, self._go(stage, partition, scratch, there))
             rows = scratch.rows(table)
             compared[table] = compare(rows.scan(partition), live[table].scan())
@@ -255,6 +255,11 @@ class Rebuilder:
         total.records += more.records
         total.events += more.events
         total.refused += more.refused
+
+
+def _furthest_last(standing: Standing) -> int:
+    at = standing.note.positions
+    return at.get("events", 0) + at.get("touches", 0)
 
 
 def compare(rows: Iterable[tuple[bytes, bytes]], others: Iterable[tuple[bytes, bytes]]) -> Compared:

@@ -16,14 +16,16 @@ from agents.users import Told, records_of
 from ops.state.fold import Source
 from streams import examples, touches
 from streams.errors import Refused
+from streams.examples import Choice
 from streams.settings import Settings
-from streams.touches import origin_of
+from streams.touches import Touch, origin_of
 
 Path = tuple[str, int, int]  # the topic, a partition of `events`, and one of the topic
 DECODE: Mapping[str, Callable[[bytes | None], Any]] = {
     "touches": touches.decode,
     "examples": examples.decode,
 }
+COMPARED = (Touch, Choice)  # what is said of slates depends on whether they or their events were met first
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -45,7 +47,8 @@ def spoken(settings: Settings, origin: int, told: Told) -> Iterator[tuple[Path, 
     for name, target, record in records_of(settings, origin, told):
         topic = by_name[name]
         for said in DECODE[topic](record).said:
-            yield (topic, origin, target), _encode(said)
+            if isinstance(said, COMPARED):
+                yield (topic, origin, target), _encode(said)
 
 
 def standing(
@@ -68,6 +71,8 @@ def standing(
                 continue
             limit = origin_of(limits[origin], 0)
             for said in told.said:
+                if not isinstance(said, COMPARED):
+                    continue
                 number, content = said.origin, _encode(said)
                 if number > newest.get(origin, -1):
                     newest[origin], latest[origin] = number, set()

@@ -74,6 +74,16 @@ def test_records_come_back_as_they_were_written_up_to_any_end(settings):
             read(log, "events", 0, 12_001)
 
 
+def test_two_topics_are_read_in_turns(settings):
+    for topic in ("events", "slates"):
+        write(settings, topic, [made(n, settings.topic(topic)) for n in range(12_000)])
+    with Log(settings) as log:
+        read_in_turns = [*zip(log.read("events", 0), log.read("slates", 0), strict=True)]
+    for place, topic in enumerate(("events", "slates")):
+        found = [record.offset for pair in read_in_turns for record in pair[place]]
+        assert found == list(range(12_000))
+
+
 def test_a_gap_is_refused_by_name(settings):
     write(settings, "events", [made(n) for n in range(20)])
     cut(settings, "events", 7)

@@ -2,6 +2,7 @@
 
 import contextlib
 import uuid
+from dataclasses import replace
 
 import pytest
 from kafka.admin import ConfigResource
@@ -11,7 +12,7 @@ from ops.broker.topics import admin, check, create, ensure
 from ops.processes import free_port
 from streams.errors import TopologyError, Unavailable
 from streams.settings import Settings
-from streams.topology import topics
+from streams.topology import partitions_of, topics
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +55,20 @@ def test_another_partition_count_is_named(settings):
     with pytest.raises(TopologyError) as caught:
         check(other)
     lines = str(caught.value).splitlines()
-    assert len(lines) == len(topics(settings))
+    assert len(lines) == sum(not topic.shards for topic in topics(settings))
     assert f"'{settings.topic('events')}' has 3 partitions, expected 4" in lines[0]
     assert "REFOLD_PARTITIONS=3" in lines[0]
     assert "REFOLD_NAMESPACE" in lines[0]
+
+
+def test_another_count_of_shards_is_named(settings):
+    create(settings)
+    with pytest.raises(TopologyError) as caught:
+        check(replace(settings, shards=2))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert f"'{settings.topic('examples')}' has 1 partitions, expected 2: set REFOLD_SHARDS=1" in lines[0]
+    assert settings.changelog("learned") in lines[1]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +98,10 @@ def test_tuning_is_the_operators(settings):
 
 def test_what_the_broker_does_not_report_is_said(settings):
     with admin(settings) as client:
-        bare = {topic.name: {"num_partitions": 3, "replication_factor": 1} for topic in topics(settings)}
+        bare = {
+            topic.name: {"num_partitions": partitions_of(settings, topic), "replication_factor": 1}
+            for topic in topics(settings)
+        }
         client.create_topics(bare)
     untold = check(settings)
     name = settings.topic("events")

@@ -11,15 +11,16 @@ from models.actions import DEFAULTS
 from models.users import User
 from ops.log import rewrite
 from ops.log.erase import forget
-from streams import archives, dead_letters, events, slates, touches
+from streams import archives, dead_letters, events, examples, slates, touches
 from streams.dead_letters import DeadLetter
 from streams.errors import Refused
 from streams.events import SESSION, Event
+from streams.examples import Choice, Seen
 from streams.log import Record
 from streams.partition import partition_of
 from streams.settings import Settings
 from streams.slates import Slate
-from streams.touches import Link, Touch, origin_of
+from streams.touches import Touch, origin_of
 
 AT = 1_700_000_000_000
 ONE = Settings(partitions=1, dimensions=8)
@@ -42,7 +43,8 @@ def fold(*said):
         agent.fold_events(each)
     origins = [
         touch.origin
-        for _, _, records in agent.take()
+        for topic, _, records in agent.take()
+        if topic == "touches"
         for _, value in records
         for touch in touches.decode(value).said
     ]
@@ -128,31 +130,46 @@ def test_a_session_is_not_the_user_who_was_in_it():
     assert rewrite.read_events(left, 1) == [(0, batch[0]), (2, batch[2])]
 
 
-# touches
+# touches and examples
 
 
-def test_touches_go_with_the_vectors_they_name():
-    said = [
-        Touch(5, "i", "click", AT, 1.0, 0, "", (), 1.0, 0),
-        Link(5, "j", "i", 1.0),
-        Touch(6, "i", "view", AT, 0.0, 0, "", ()),
-        Touch(8, "i", "click", AT, 1.0, 0, "", (), 1.0, 1),
-        Touch(9, "i", "click", AT, 1.0, 0, "", (), 1.0, 2),
-    ]
-    before = record(touches.encode(0, 3, said, b"aaaabbbbcccc"))
-    left = touches.decode(rewrite.touches_left(before, 0, lambda _, origin: origin not in {5, 8}).value)
-    assert [(one.origin, getattr(one, "arrived", None)) for one in left.said] == [(6, -1), (9, 0)]
-    assert left.vectors == b"cccc"
-    assert (left.epoch, left.partition) == (0, 3)
+def a_touch(origin):
+    return Touch(origin, "i", "click", AT, 1.0, 0, "", ())
 
 
-def test_touches_of_others_stay_as_they_are():
-    before = record(touches.encode(0, 3, [Link(5, "j", "i", 1.0)]))
-    assert rewrite.touches_left(before, 0, lambda partition, _: partition == 3) is before
-    assert rewrite.touches_left(before, 1, lambda *_: False) is before  # the events of that epoch are gone
-    assert archives.blank(rewrite.touches_left(before, 0, lambda *_: False))
+def a_choice(origin):
+    return Choice(origin, "i", ("j",), AT, 1.0)
+
+
+def seen(origin, source):
+    return Seen(origin, source, AT, "home", b"r", b"f", (0,), (0,), (), b"")
+
+
+def test_only_what_is_kept_of_what_was_said_is_left():
+    before = record(touches.encode(0, 3, [a_touch(5), a_touch(6), a_touch(8), a_touch(9)]))
+    left = rewrite.told_left(before, "touches", 0, lambda _, __, origin: origin not in {5, 8})
+    assert touches.decode(left.value) == touches.Touches(touches.VERSION, 0, 3, [a_touch(6), a_touch(9)])
+
+
+def test_what_was_heard_of_in_slates_has_their_numbers():
+    said = [a_choice(5), seen(5, "events"), seen(5, "slates"), seen(6, "slates")]
+    before, gone = record(examples.encode(0, 3, said)), {"events": {6}, "slates": {5}}
+    left = rewrite.told_left(before, "examples", 0, lambda _, source, origin: origin not in gone[source])
+    assert examples.decode(left.value).said == [said[0], said[1], said[3]]
+
+
+@pytest.mark.parametrize(
+    ("topic", "words", "said"), [("touches", touches, a_touch), ("examples", examples, a_choice)]
+)
+def test_what_others_said_stays_as_it_is(topic, words, said):
+    before = record(words.encode(0, 3, [said(5)]))
+    assert rewrite.told_left(before, topic, 0, lambda partition, *_: partition == 3) is before
+    assert (
+        rewrite.told_left(before, topic, 1, lambda *_: False) is before
+    )  # the events of that epoch are gone
+    assert archives.blank(rewrite.told_left(before, topic, 0, lambda *_: False))
     poison = record(b"\xc1")
-    assert rewrite.touches_left(poison, 0, lambda *_: False) is poison
+    assert rewrite.told_left(poison, topic, 0, lambda *_: False) is poison
 
 
 # slates and dead letters
@@ -209,7 +226,7 @@ def test_a_session_of_any_length_can_be_erased(length):
     ((_, _, erasures),) = [said for said in agent.take() if said[0] == "events"]
     agent.fold_events(Message("events", 0, 1, *erasures[0], AT / 1000))
     user = table.partition(0).get(key)
-    assert (user.first_at, user.trail, user.vector, user.erased_at) == (0, [], None, AT)
+    assert (user.first_at, user.trail, user.erased_at) == (0, [], AT)
     assert partition_of(key, 1) == 0
 
 

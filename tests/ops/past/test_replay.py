@@ -12,11 +12,11 @@ from models.users import User
 from ops.past import snapshots
 from ops.past.replay import advance, places, replay, tables
 from ops.state.dump import replayed
-from ops.state.fold import fold
+from ops.state.fold import fold, sources
 from ops.state.scratch import Scratch
 from streams.errors import Refused, StateError, Unavailable
 from streams.settings import Settings
-from streams.topology import STAGES
+from streams.topology import STAGES, partitions_of
 from tests.ops.past.world import SETTINGS, START, STEP, World
 
 LATER = START + 10**12
@@ -41,25 +41,24 @@ def rows(folder, on, settings=SETTINGS):
     with Scratch(folder, on.identity) as scratch:
         return {
             (table, number): dict(scratch.rows(table).scan(number))
-            for table in ("users", "items", "popular")
-            for number in range(settings.partitions)
+            for stage, number in places(settings)
+            for table in STAGES[stage]
         }
 
 
-def folded(on, until, tmp_path, stages=("users", "items")):
+def folded(on, until, tmp_path, stages=tuple(STAGES)):
     """The fold of the records written up to a time, record by record."""
     folder = tmp_path / f"fold-{until}"
     with Scratch(folder, on.identity) as scratch:
         for stage in stages:
-            for number in range(2):
-                sources = ("events", "profiles") if stage == "users" else ("items", "touches")
+            for number in range(partitions_of(on.settings, stage)):
                 ends = {
                     source: sum(
                         record.timestamp * 1000 <= until
                         for batch in on.log.read(source, number)
                         for record in batch
                     )
-                    for source in sources
+                    for source in sources(stage)
                 }
                 fold(on.log, on.settings, stage, number, scratch, ends, DEFAULTS)
     return rows(folder, on)
@@ -211,7 +210,7 @@ def test_a_span_must_end_after_it_begins(on, tmp_path):
 
 def test_items_from_before_a_rebuild_cannot_be_told(world, tmp_path):
     on = world.ground(tmp_path / "snapshots", touched_from=world.half)
-    with pytest.raises(StateError, match="touches of generation 0 were said anew by a rebuild"):
+    with pytest.raises(StateError, match="touches and examples of generation 0 were said anew by a rebuild"):
         replay(on, world.half - 1, tmp_path / "no")
     assert not (tmp_path / "no").exists()
     replay(on, world.half - 1, tmp_path / "users", users=("user-1",))
@@ -336,4 +335,4 @@ def test_two_do_not_work_on_the_snapshots_at_once(tmp_path):
 
 
 def test_every_table_of_every_partition_is_replayed():
-    assert places(SETTINGS) == [(stage, n) for stage in STAGES for n in range(2)]
+    assert places(SETTINGS) == [(stage, n) for stage in STAGES for n in range(partitions_of(SETTINGS, stage))]

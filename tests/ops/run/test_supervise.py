@@ -37,7 +37,7 @@ def stages(monkeypatch, **scripts):
 
     def instead(self, name, command, env, hear):
         assert command[1:3] == ["-m", "ops.run.stage"]
-        return start(self, name, [sys.executable, "-c", scripts[name]], env=env, hear=hear)
+        return start(self, name, [sys.executable, "-c", scripts.get(name, QUIET)], env=env, hear=hear)
 
     def begin(settings, weights):
         return Generations().put(Generation(number=0, stage="live", folds=fingerprints(settings, weights)))
@@ -52,6 +52,7 @@ def work(folder):
     return supervise.worker(Settings(data=folder), STAGES, "INFO")
 
 
+QUIET = "import time; time.sleep(600)"
 STEADY = "import time; print('folding', flush=True); time.sleep(600)"
 BROKEN = """
 import sys, time

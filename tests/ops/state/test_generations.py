@@ -74,10 +74,7 @@ def test_what_differs_is_named():
     assert other.startswith("users: weights=")
     assert "items" not in other
     other = differences(one, known.fingerprints(replace(settings, dimensions=8), WEIGHTS))
-    assert (
-        other
-        == "users: dimensions=16 there, dimensions=8 here; items: dimensions=16 there, dimensions=8 here"
-    )
+    assert other == "learner: dimensions=16 there, dimensions=8 here"
     unknown = Generation(number=0, stage="live", folds={})
     assert "users: nothing else there" in differences(unknown, known.fingerprints(settings, WEIGHTS))
 
