@@ -6,10 +6,9 @@ import numpy as np
 
 from api.columns import Columns, Slots
 from api.lore import Lore
-from api.placing import Flags, Placer
+from api.placing import LIKES, Flags, Guess, Placer
 from api.state import State
 from models import actions
-from models.content import Content
 from models.decay import current, growth
 from models.features import Floats
 from models.items import WINDOWS, ItemRow, list_item, touch
@@ -35,7 +34,7 @@ class Fake:
         self.lore = Lore(self.columns, dimensions)
         self._learner = Learner(Learned(dimensions))
         self._placer = Placer(self.columns, self.lore)
-        self._content: Content | None = None
+        self._guess: Guess | None = None
         self.users: dict[str, User] = {}
         self.items: dict[str, ItemRow] = {}
         self.contexts: dict[str, Popular] = {}
@@ -47,6 +46,7 @@ class Fake:
         self.trending = self.fresh = self.popular_all = np.zeros(0, dtype=np.int64)
         self.y = np.zeros((0, dimensions + 1), dtype=np.float16)
         self._exact = self.y.astype(np.float32)
+        self.likes = np.zeros((0, LIKES), dtype=np.int32)
 
     @classmethod
     def of(cls, events: Iterable[Event], items: Mapping[str, Item], now: int, dimensions: int = 64) -> "Fake":
@@ -109,8 +109,8 @@ class Fake:
         self.trending = np.argsort(-columns.trend[:size], kind="stable")[:MOST]
         born = np.where(np.isnan(columns.published_at), columns.first_at, columns.published_at)[:size]
         self.fresh = np.argsort(-np.nan_to_num(born, nan=np.inf), kind="stable")[:MOST]
-        self._content = self._placer.fit() or self._content
-        self._exact = self._placer.place(np.arange(size), self._content)
+        self._guess = self._placer.fit() or self._guess
+        self._exact, self.likes = self._placer.place(np.arange(size), self._guess)
         self.y = self._exact.astype(np.float16)
 
     def _sliding(self, window: int, now: int) -> Floats:
@@ -158,7 +158,7 @@ class Fake:
     def guessed(self, slots: Slots) -> Flags:
         """Tell whose place comes from what the catalogue says, more or less."""
         known = self._placer.guessed(slots)
-        return known if self._content is not None else np.zeros_like(known)
+        return known if self._guess is not None else np.zeros_like(known)
 
     def search(self, wanted: Floats, count: int) -> tuple[Slots, Floats]:
         """Return the nearest items by inner product."""

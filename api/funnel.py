@@ -21,7 +21,8 @@ from api.filter import Filter, nothing
 from api.stages import Stopwatch
 from api.state import State
 from models import rerank
-from models.features import Asker, Floats, Sparse
+from models.content import blend
+from models.features import CATALOGUE, Asker, Floats, Sparse
 from models.gather import gather, scatter
 from models.halves import widen
 from models.places import Places
@@ -33,6 +34,9 @@ from models.users import User
 
 Scored = Callable[[Floats, Floats], None]  # features (n, features) and scores (n,) of the candidates
 EMBEDDING = SIGNALS.index("embedding")
+PAIRED = np.array(
+    [SIGNALS.index(one.name) for one in CATALOGUE if one.name in SIGNALS and one.scope == "pair"]
+)
 FLOOR = 100  # fewer candidates than this are filled up, so that a list can be varied and is never short
 
 
@@ -146,12 +150,20 @@ class Funnel:
         return placed
 
     def _signals(self, slots: Slots, placed: Floats) -> Floats:
-        """Return the signals of candidates; of little known ones the embedding's is that of their guessed place."""
-        lore, after = self._state.lore, self._asker.after
+        """Return the signals of candidates; the little known are near this asker as far as their likes are.
+
+        What was counted of pairs is blended with the mean of the likes' as places are; the embedding's signal is that
+        of the guessed place; counts of the item alone stay what they are.
+        """
+        lore, after, vectors = self._state.lore, self._asker.after, self._state.vectors
         signals = lore.signals(after, slots)
-        new = np.flatnonzero(self._state.vectors.guessed(slots))
+        new = np.flatnonzero(vectors.guessed(slots) & placed.any(axis=1))
         query = lore.query(after) if len(new) else None
         if query is not None:
+            likes = vectors.likes[slots[new]]
+            theirs = lore.signals(after, likes.reshape(-1).astype(np.int64)).reshape(*likes.shape, -1)
+            own, chosen = signals[new][:, PAIRED], lore.chosen(slots[new])
+            signals[np.ix_(new, PAIRED)] = blend(own, chosen, theirs.mean(axis=1)[:, PAIRED])
             signals[new, EMBEDDING] = placed[new] @ query
         return signals
 

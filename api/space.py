@@ -16,14 +16,14 @@ from api import space_snapshot
 from api.columns import Columns, Slots
 from api.index import VectorIndex
 from api.lore import Lore
-from api.placing import MOVED, Flags, Halves, Placed, Placer, blocks_of
-from models.content import FEWEST, KNOWN, Content
+from api.placing import LIKES, MOVED, Flags, Guess, Halves, Likes, Placed, Placer, blocks_of
+from models.content import FEWEST, KNOWN
 from models.features import Floats
 
 logger = logging.getLogger(__name__)
 
 STEP_SECONDS = 0.2
-STEP = 1024  # items looked at between two turns of the event loop, about 2 ms
+STEP = 512  # items looked at between two turns of the event loop, some ms
 BULK = 8192  # waiting items without a place from which on all are placed anew, in a thread
 GROWTH = 1.5  # of all choices since the map from content was fitted, from which on another fit pays
 REST = 10.0  # a fit is followed by none for so many times its own duration
@@ -31,6 +31,8 @@ REST = 10.0  # a fit is followed by none for so many times its own duration
 
 class ItemSpace:
     """The places `y` (capacity, d + 1) by slot, zero for items without one, and the index of those that can be found.
+
+    `likes` (capacity, LIKES) are the well-known items that each of the little known is like.
 
     `folder` keeps a snapshot over restarts: call `load` before the columns are filled, `compare` afterwards. With
     `moved` at zero every place is as exact as half floats are.
@@ -40,9 +42,10 @@ class ItemSpace:
     def __init__(
         self, columns: Columns, lore: Lore, folder: Path | None = None, *, moved: float = MOVED
     ) -> None:
-        self.content: Content | None = None
+        self.guess: Guess | None = None
         self.index = VectorIndex(lore.dimensions + 1)
         self.y: Halves = np.zeros((0, lore.dimensions + 1), dtype=np.float16)
+        self.likes: Likes = np.zeros((0, LIKES), dtype=np.int32)
         self.fits = 0
         self.moved = 0  # places the index was told of
         self._columns = columns
@@ -77,7 +80,7 @@ class ItemSpace:
 
     def guessed(self, slots: Slots) -> Flags:
         """Tell whose place comes from what the catalogue says, more or less."""
-        if self.content is None:
+        if self.guess is None:
             return np.zeros(len(slots), dtype=np.bool_)
         return self._placer.guessed(slots)
 
@@ -121,16 +124,16 @@ class ItemSpace:
         """Fit the map from content to places, and place by it what is little known."""
         n = len(self._columns)
         choices = float(self._columns.chosen[:n].sum())
-        content = await asyncio.to_thread(self._placer.fit)
+        guess = await asyncio.to_thread(self._placer.fit)
         self._grow()
         self.fits += 1
         self._choices = choices
-        if content is not None:
-            self.content = content
+        if guess is not None:
+            self.guess = guess
             for slots in blocks_of(n):
                 self._waiting[slots] |= self._placer.guessed(slots)
                 await asyncio.sleep(0)
-        if self._new() >= BULK or (content is not None and self.waiting >= BULK):
+        if self._new() >= BULK or (guess is not None and self.waiting >= BULK):
             await self._place_all()
 
     def load(self) -> None:
@@ -155,7 +158,7 @@ class ItemSpace:
             await asyncio.wait([self._fit])
         n = len(self._columns)
         if self._folder is not None and self._placed[:n].any():
-            placed = Placed(n, self.y, self._live, self.index, self.content, self._choices)
+            placed = Placed(n, self.y, self.likes, self._live, self.index, self.guess, self._choices)
             await asyncio.to_thread(space_snapshot.save, self._folder, self._columns, placed)
         await asyncio.to_thread(self.index.close)
 
@@ -163,7 +166,7 @@ class ItemSpace:
         """Place everything anew and swap it in, between two requests."""
         self._changed[:] = False
         placed = await asyncio.to_thread(
-            self._placer.all, self.content, self._choices, lambda: not self._stopping
+            self._placer.all, self.guess, self._choices, lambda: not self._stopping
         )
         if placed is None:
             return
@@ -176,7 +179,7 @@ class ItemSpace:
         await asyncio.to_thread(old.close)
 
     def _place(self, slots: Slots) -> None:
-        new = self._placer.place(slots, self.content)
+        new, self.likes[slots] = self._placer.place(slots, self.guess)
         moved = self._placer.moved(slots, new, self.y, self._live)
         slots, new = slots[moved], new[moved]
         self.y[slots] = new
@@ -205,14 +208,14 @@ class ItemSpace:
         self._rest_until = time.monotonic() + max(STEP_SECONDS, REST * (time.monotonic() - began))
 
     def _take(self, placed: Placed) -> None:
-        self.content, self.index, self._choices = placed.content, placed.index, placed.choices
-        self.y, self._live = placed.y, placed.live
+        self.guess, self.index, self._choices = placed.guess, placed.index, placed.choices
+        self.y, self.likes, self._live = placed.y, placed.likes, placed.live
         self._placed = np.arange(len(self.y)) < placed.n
         self._grow()
 
     def _grow(self) -> None:
         capacity = len(self._columns.listed)
-        for name in ("y", "_live", "_placed", "_waiting", "_changed"):
+        for name in ("y", "likes", "_live", "_placed", "_waiting", "_changed"):
             old = getattr(self, name)
             if len(old) < capacity or not old.flags.writeable:
                 new = np.zeros((max(capacity, len(old)), *old.shape[1:]), dtype=old.dtype)

@@ -13,7 +13,7 @@ import numpy as np
 
 from api.columns import Columns
 from api.index import VectorIndex
-from api.placing import Placed
+from api.placing import LIKES, Guess, Placed
 from models.content import SKETCH, WIDTH, Content
 from streams.errors import StateError
 
@@ -22,14 +22,13 @@ logger = logging.getLogger(__name__)
 
 def save(folder: Path, columns: Columns, placed: Placed) -> None:
     """Write the snapshot; raises OSError."""
-    n, content = placed.n, placed.content
+    n, guess = placed.n, placed.guess
     meta = {
         "ids": columns.ids[:n],
         "categories": list(columns.category_names),
-        "content": []
-        if content is None
-        else [content.matrix.tobytes(), content.middle.tobytes(), content.error],
+        "guess": [] if guess is None else _said(guess),
         "y": placed.y[:n].tobytes(),
+        "likes": placed.likes[:n].tobytes(),
         "live": placed.live[:n].tobytes(),
         "choices": placed.choices,
     }
@@ -50,15 +49,9 @@ def load(folder: Path, columns: Columns, dimensions: int) -> Placed | None:
 
 def _restore(columns: Columns, dimensions: int, index: VectorIndex, meta: dict[str, Any]) -> Placed:
     n = len(meta["ids"])
-    content = None
-    if meta["content"]:
-        matrix, middle, error = meta["content"]
-        content = Content(
-            np.frombuffer(matrix, dtype=np.float32).reshape(WIDTH + SKETCH, dimensions + 1),
-            np.frombuffer(middle, dtype=np.float32).reshape(dimensions + 1),
-            float(error),
-        )
+    guess = _heard(meta["guess"], dimensions) if meta["guess"] else None
     y = np.frombuffer(meta["y"], dtype=np.float16).reshape(n, dimensions + 1)
+    likes = np.frombuffer(meta["likes"], dtype=np.int32).reshape(n, LIKES)
     live = np.frombuffer(meta["live"], dtype=np.bool_).reshape(n)
     if len(set(meta["ids"])) < n:
         raise StateError("an item stands in it twice")
@@ -66,4 +59,21 @@ def _restore(columns: Columns, dimensions: int, index: VectorIndex, meta: dict[s
         columns.category(name)
     for item in meta["ids"]:
         columns.slot(item)
-    return Placed(n, y, live, index, content, float(meta["choices"]))
+    return Placed(n, y, likes, live, index, guess, float(meta["choices"]))
+
+
+def _said(guess: Guess) -> list[Any]:
+    content = guess.content
+    known = guess.known.astype("<i8").tobytes()
+    return [content.matrix.tobytes(), content.middle.tobytes(), content.error, known, guess.ways.tobytes()]
+
+
+def _heard(said: list[Any], dimensions: int) -> Guess:
+    matrix, middle, error, known, ways = said
+    content = Content(
+        np.frombuffer(matrix, dtype=np.float32).reshape(WIDTH + SKETCH, dimensions + 1),
+        np.frombuffer(middle, dtype=np.float32).reshape(dimensions + 1),
+        float(error),
+    )
+    slots = np.frombuffer(known, dtype="<i8").astype(np.int64)
+    return Guess(content, slots, np.frombuffer(ways, dtype=np.float32).reshape(len(slots), dimensions))

@@ -63,6 +63,10 @@ class Vectors(Protocol):
     def y(self) -> npt.NDArray[np.float16]:
         """The places by slot, shape (slots, d + 1); zero for an item without one."""
 
+    @property
+    def likes(self) -> npt.NDArray[np.int32]:
+        """The well-known items that each of the little known is like, by slot, shape (slots, LIKES); -1 for none."""
+
     def guessed(self, slots: Slots, /) -> npt.NDArray[np.bool_]:
         """Tell whose place comes from what the catalogue says, more or less."""
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from api.columns import Columns, Slots
 from api.index import VectorIndex
 from api.lore import Lore
+from api.placing import LIKES
 from api.state import State
 from bench.index import Catalogue
 from models import actions
@@ -49,6 +50,7 @@ class World:
         self.lore = self._learned(items)
         places = self.lore.places(np.arange(items))
         self.y = places.astype(np.float16)
+        self.likes = np.zeros((0, LIKES), dtype=np.int32)
         self.index = self._index(places, say)
 
     @property

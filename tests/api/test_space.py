@@ -55,7 +55,7 @@ class World:
         """Assert that places and index are, but for what may be off, what placing everything from nothing gives."""
         n, space = len(self.columns), self.space
         placer, every = Placer(self.columns, self.lore), np.arange(n)
-        new, old = placer.place(every, space.content), space.y[:n].astype(np.float32)
+        (new, _), old = placer.place(every, space.guess), space.y[:n].astype(np.float32)
         assert (np.linalg.norm(new - old, axis=1) <= (MOVED + 2e-3) * np.linalg.norm(old, axis=1)).all()
         found = placer.live(every) & new.any(axis=1)
         slots, _ = space.search(np.append(np.zeros(D), 1).astype(np.float32), n + 1)
@@ -106,13 +106,14 @@ def test_the_index_hears_only_of_what_moved_far():
 def test_an_item_nobody_chose_stands_with_those_that_are_said_to_be_like_it():
     world = filled()
     asyncio.run(world.space.fit())
-    assert world.space.content is not None
+    assert world.space.guess is not None
     slot = world.put(1001, warm=False)  # of category c1
     world.settle()
     world.in_step()
     y = world.space.y.astype(np.float32)
     nearness = y[:300, :-1] @ y[slot, :-1]
     assert nearness[1::5].mean() > max(nearness[k::5].mean() for k in (0, 2, 3, 4))
+    assert {int(like) % 5 for like in world.space.likes[slot]} == {1}
     assert world.space.guessed(np.array([slot, 1])).tolist() == [
         True,
         world.lore.chosen(np.array([1]))[0] < 20,
@@ -166,14 +167,14 @@ def test_items_that_cannot_be_placed_stop_nothing(monkeypatch, caplog):
 def test_a_fit_that_fails_leaves_the_old_map(monkeypatch, caplog):
     world = filled()
     asyncio.run(world.space._try_fit())
-    old = world.space.content
+    old = world.space.guess
 
     def fail(placer):
         raise MemoryError("ours")
 
     monkeypatch.setattr(Placer, "fit", fail)
     asyncio.run(world.space._try_fit())
-    assert world.space.content is old is not None
+    assert world.space.guess is old is not None
     assert "the old ones go on serving" in caplog.text
     world.settle()
     world.in_step()
@@ -227,7 +228,9 @@ def test_a_restart_finds_the_snapshot_and_what_moved_since(tmp_path):
 
     again = asyncio.run(restart({4, 200}))
     assert again.space.moved >= 2
-    assert np.array_equal(again.space.content.matrix, world.space.content.matrix)
+    assert np.array_equal(again.space.guess.content.matrix, world.space.guess.content.matrix)
+    assert np.array_equal(again.space.guess.ways, world.space.guess.ways)
+    assert np.array_equal(again.space.likes[:300], world.space.likes[:300])
     again.settle()
     again.in_step()
     assert again.space.moved < 20  # all others stand where they stood
