@@ -45,8 +45,8 @@ class Explore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One place where a list is shown.
 
-    `actions` weigh the predicted actions in the score of the light `tier`; with `full` the live
-    version of `model` in the registry scores, and where there is none the light one. `seen` says what becomes of items the user acted on;
+    `actions` weigh the predicted actions in the score of the light `tier`; with `full` the live version of `model`
+    in the registry scores, and where there is none the light one. `seen` says what becomes of items the user acted on;
     the categories in `exempt` are not concerned (groceries are bought again). `max_per_category` holds for
     the first ten places (0: no limit), `diversity` is 1 - lambda of MMR. `boosts` multiply scores by
     category, `pins` give items a place (1 is the first). `ttl_s` bounds an answer's age in the cache,
@@ -106,6 +106,8 @@ def parse(said: Mapping[str, Any]) -> Config:
     actions = _convert("actions", {**DEFAULTS, **_table("actions", said)}, dict[str, float])
     _check_numbers("actions", actions, -1000.0)
     surfaces = {name: surface_of(f"surfaces.{name}", raw) for name, raw in _table("surfaces", said).items()}
+    for name, surface in surfaces.items():
+        _check_actions(f"surfaces.{name}", surface, actions)
     experiments = {}
     for key, raw in _table("experiments", said).items():
         where = f"experiments.{key}"
@@ -118,7 +120,8 @@ def parse(said: Mapping[str, Any]) -> Config:
                 )
         for arm, tried in experiment.arms.items():
             for name in experiment.surfaces or surfaces:
-                surface_with(surfaces[name], tried.set, f"{where}.arms.{arm}.set")
+                within = f"{where}.arms.{arm}.set"
+                _check_actions(within, surface_with(surfaces[name], tried.set, within), actions)
     return Config(actions, surfaces, experiments)
 
 
@@ -164,6 +167,15 @@ def _convert(where: str, said: Any, kind: type[T]) -> T:
         for part in (steps := re.findall(r"\w+", path)):
             value = value.get(part, value) if isinstance(value, Mapping) else value
         raise SettingsError(f"{'.'.join((where, *steps))}={value!r}: {message}") from None
+
+
+def _check_actions(where: str, surface: Surface, actions: Mapping[str, float]) -> None:
+    for name, weight in surface.actions.items():
+        if not actions.get(name):
+            known = ", ".join(sorted(each for each in actions if actions[each]))
+            raise SettingsError(
+                f"{where}.actions.{name}={weight}: no action that is learned; there are {known}"
+            )
 
 
 def _check_numbers(where: str, numbers: Mapping[str, float], low: float) -> None:
