@@ -58,6 +58,7 @@ bench: setup kafka ## every measurement, on that Kafka
 	$(BIN)/refold bench recovery --json
 	$(BIN)/refold bench index --json
 	$(BIN)/refold bench serve --json
+	$(BIN)/refold bench score --json
 
 lock: ## write the locked requirements anew (needs uv)
 	uv pip compile --quiet --generate-hashes --python-version 3.11 pyproject.toml -o requirements.lock

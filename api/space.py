@@ -69,8 +69,8 @@ class ItemSpace:
 
     @property
     def settled(self) -> bool:
-        """Whether all items have a place, by a map from content if one pays."""
-        return not self.due(time.monotonic()) and not self._new() and (self._fit is None or self._fit.done())
+        """Whether all items but the latest have a place, by a map from content if one pays."""
+        return self._new() < STEP and (self._choices > 0 or not self.due(time.monotonic()))
 
     def touch(self, slots: Slots) -> None:
         """Note that what is known of items has changed."""

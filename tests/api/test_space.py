@@ -261,3 +261,14 @@ def test_running_places_and_stopping_saves(tmp_path, n):
         assert (tmp_path / "space").exists() == (n > 0)
 
     asyncio.run(main())
+
+
+def test_it_is_settled_once_all_have_a_place_and_stays_so_while_more_is_learned():
+    world = filled(300)
+    assert not world.space.settled  # a map pays and is not there yet
+    asyncio.run(world.space._try_fit())
+    world.settle()
+    assert world.space.settled
+    world.columns.chosen[:300] *= 2
+    world.put(1000)
+    assert world.space.settled
