@@ -18,7 +18,9 @@ from ops.prove.planted import PLANTED
 from ops.prove.stage import Build
 
 CHUNK = 100  # histories given to a process at once
-ENOUGH = 100  # histories in which a planted bug must be found
+ENOUGH = (
+    500  # histories in which a planted bug must be found; a torn flush of the learner shows in one of sixty
+)
 TOLD = 20  # differences said in a verdict
 
 
