@@ -11,26 +11,22 @@ import time
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from agents.fake import Message, Rows
-from agents.items import ItemAgent
-from agents.learner import LearnerAgent, compile_kernels
-from agents.table import Kept, Table
-from agents.users import UserAgent
+from agents.fake import Rows
+from agents.learner import compile_kernels
 from models.actions import DEFAULTS
-from models.items import ItemRow
 from models.learned import COMMON, Common
-from models.popular import Popular
 from models.users import User
 from ops.log import dead_letters
+from ops.state.fold import ends, fold
 from streams import events, items, profiles
 from streams.changelog import Reading
-from streams.errors import Refused
 from streams.events import Event
 from streams.items import Item
+from streams.log import Log
 from streams.partition import partition_of
 from streams.profiles import Profile
 from streams.read import records
-from streams.topology import STAGES, UNITS
+from streams.topology import STAGES, UNITS, partitions_of
 from streams.write import EventWriter, producer
 
 pytestmark = pytest.mark.kafka
@@ -92,29 +88,14 @@ def written(settings, topic):
 
 
 def folded(settings, stage):
-    """The single-threaded fold of the logs, with the same agents over a dictionary."""
-    kinds = {"users": User, "items": ItemRow, "popular": Popular}
-    held = [
-        Table(name, Rows(), kinds[name], kinds[name].from_row, 10_000)
-        if name in kinds
-        else Table(name, Rows(), Kept, Kept)
-        for name in STAGES[stage]
-    ]
-    if stage == "users":
-        agent = UserAgent(settings, *held, DEFAULTS)
-        sources = {"events": agent.fold_events, "profiles": agent.fold_profiles}
-    elif stage == "items":
-        agent = ItemAgent(settings, *held)
-        sources = {"items": agent.fold_catalogue, "touches": agent.fold_touches}
-    else:
-        sources = {"examples": LearnerAgent(settings, *held).fold_examples}
-    for topic, fold in sources.items():
-        for r in records(settings, topic, quiet_ms=300):
-            with contextlib.suppress(Refused):
-                fold(Message(topic, r.partition, r.offset, r.key, r.value, r.timestamp / 1000))
+    """The single-threaded fold of the logs, with the same agents over dictionaries."""
+    held, numbers = {table: Rows() for table in STAGES[stage]}, range(partitions_of(settings, stage))
+    with Log(settings) as log:
+        for number in numbers:
+            fold(log, settings, stage, number, held, ends(log, stage, number), DEFAULTS)
     return {
-        one.name: {(part.number, key): row for part in one.dirty() for key, row in part.freeze().items()}
-        for one in held
+        table: {(number, key): row for number in numbers for key, row in rows.scan(number)}
+        for table, rows in held.items()
     }
 
 
