@@ -62,7 +62,7 @@ bench: setup kafka ## every measurement, on that Kafka
 
 lock: ## write the locked requirements anew (needs uv)
 	uv pip compile --quiet --generate-hashes --python-version 3.11 pyproject.toml -o requirements.lock
-	uv pip compile --quiet --generate-hashes --python-version 3.11 --extra demo --group dev pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --generate-hashes --python-version 3.11 --all-extras --group dev pyproject.toml -o requirements-dev.lock
 
 clean: ## remove what was made
 	rm -rf .venv .refold dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
