@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from models.compiled import compiled
-from models.learned import BIAS, HEAT_BIAS, HEAT_INTO, HEAT_OUT, RING, Arrays, Floats, Slots
+from models.learned import BIAS, FREE, HEAT_BIAS, HEAT_INTO, HEAT_OUT, RING, Arrays, Floats, Slots
 from models.maths import exp, ln
 
 FADE = 0.8  # weight of an older choice
@@ -19,6 +19,7 @@ SPAN = 10  # choices that count
 RATE = 0.1
 EPS = 1e-6
 NEGATIVES = 128
+LEAST = 1e-4  # a chance too small to move a row, and have it written, for
 
 
 @compiled
@@ -118,7 +119,7 @@ def step(
     n, top = 1, weight[0]
     for i in range(NEGATIVES):
         slot = draw(ring, items, filled, seed, i)
-        touched[i] = slot
+        touched[i] = FREE
         if slot == item:
             continue
         logit = dot(out[slot], v) + numbers[slot, BIAS]
@@ -131,7 +132,13 @@ def step(
         weight[i] = exp(weight[i] - top)
         total += weight[i]
     for i in range(n):
-        scale = weight[i] / total - (1.0 if i == 0 else 0.0)
+        scale = weight[i] / total
+        if i == 0:
+            scale -= 1.0
+        elif scale < LEAST:
+            continue
+        else:
+            touched[i - 1] = drawn[i]
         row = out[drawn[i]]
         for j in range(d):
             towards[j] += np.float32(scale) * row[j]

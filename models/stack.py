@@ -146,7 +146,7 @@ def step(
             n += 1
     filled = max(1, min(now, RING))
     for k in range(DRAWN):
-        slot = embedding.draw(ring, items, filled, now, -2 - k)
+        slot = embedding.draw(ring, items, filled, now, k)  # as the embedding will: they are at hand then
         i = table[place(table, slot), 1]
         if slot != item and (i == FREE or not taken[i]):
             _describe(arrays, now, v, sums, tops, slot, i, rows[n])
