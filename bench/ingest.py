@@ -1,8 +1,8 @@
 """How fast one worker folds, all folds on: single-event and 64-event records, beside a Faust agent that counts.
 
-A rate runs from a twentieth of the records being committed to all of them, by both stages: fetched, folded,
-published, stored, acked and committed. All three run one after the other on the same broker, so their ratios mean
-something where the absolute figures depend on the machine.
+A rate runs from a twentieth of the records being committed to all of them, by the stages of users and items: fetched,
+folded, published, stored, acked and committed; `learned` ones run until the learner is done too. All three run one
+after the other on the same broker, so their ratios mean something where the absolute figures depend on the machine.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from kafka import KafkaAdminClient
@@ -22,7 +22,7 @@ from kafka import KafkaAdminClient
 from bench import load
 from bench.report import AT_LEAST, AT_MOST, report
 from ops.broker import topics
-from ops.broker.lag import committed, end_offsets
+from ops.broker.lag import STAGE_OF, committed, end_offsets
 from ops.processes import Process, Processes
 from streams.events import Event, encode
 from streams.partition import partition_of
@@ -37,27 +37,39 @@ TARGETS = {
 }
 
 
+class Rates(NamedTuple):
+    """Records a second to the end of the log by users and items, and by the learner too; MiB the worker grew by.
+
+    Growth counts from a quarter of the work on.
+    """
+
+    folded: float
+    learned: float
+    growth: float
+
+
 def run(settings: Settings, singles: int = 300_000, batched: int = 2_000_000) -> dict[str, Any]:
     """Measure on the broker of `settings` and return the report."""
     with tempfile.TemporaryDirectory(prefix="refold-bench-") as folder, Processes(Path(folder)) as processes:
         here = replace(settings, data=Path(folder), namespace=f"bench-{uuid.uuid4().hex[:8]}")
         topics.create(here)
         asyncio.run(produce(here, load.events(singles), 1))
-        bare, _ = measure(here, processes, "bare", [sys.executable, "-m", "bench.bare"], singles)
-        single, _ = measure(here, processes, "single", [sys.executable, "-m", "ops.cli", "worker"], singles)
+        bare = measure(here, processes, "bare", [sys.executable, "-m", "bench.bare"], singles).folded
+        single = measure(here, processes, "single", [sys.executable, "-m", "ops.cli", "worker"], singles)
         many = replace(here, namespace=f"{here.namespace}-batch")
         topics.create(many)
         records = asyncio.run(produce(many, load.events(batched), BATCH))
-        batch, growth = measure(
-            many, processes, "batch", [sys.executable, "-m", "ops.cli", "worker"], records
-        )
+        batch = measure(many, processes, "batch", [sys.executable, "-m", "ops.cli", "worker"], records)
+    each = batched / records
     figures = {
         "bare_records_per_s": round(bare),
-        "single_events_per_s": round(single),
-        "single_over_bare": round(single / bare, 3),
-        "batch_events_per_s": round(batch * batched / records),
-        "batch_over_single": round(batch * batched / records / single, 2),
-        "rss_growth_mb": round(growth, 1),
+        "single_events_per_s": round(single.folded),
+        "single_learned_per_s": round(single.learned),
+        "single_over_bare": round(single.folded / bare, 3),
+        "batch_events_per_s": round(batch.folded * each),
+        "batch_learned_per_s": round(batch.learned * each),
+        "batch_over_single": round(batch.folded * each / single.folded, 2),
+        "rss_growth_mb": round(batch.growth, 1),
     }
     return report("ingest", settings.kafka, figures, TARGETS)
 
@@ -86,17 +98,12 @@ async def produce(settings: Settings, events: Iterator[Event], batch: int) -> in
     return records
 
 
-def measure(
-    settings: Settings, processes: Processes, name: str, command: list[str], records: int
-) -> tuple[float, float]:
-    """Run a worker, or what counts like one, to the end of the log.
-
-    Returns records per second, and by how many MiB the process grew after a quarter of the work.
-    """
+def measure(settings: Settings, processes: Processes, name: str, command: list[str], records: int) -> Rates:
+    """Run a worker, or what counts like one, to the end of the log."""
     process = processes.start(name, command, env=settings.environment())
     admin = KafkaAdminClient(**settings.client())
     group = settings.topic("bare") if name == "bare" else settings.group("users")
-    started = begun = quarter = 0.0
+    started = begun = quarter = folded = 0.0
     try:
         while True:
             process.check()
@@ -105,18 +112,23 @@ def measure(
                 started, begun = time.perf_counter(), done
             if not quarter and done >= records / 4:
                 quarter = _rss(process)
-            if done >= records and (name == "bare" or _caught_up(admin, settings)):
+            if done >= records:
                 rate = (done - begun) / (time.perf_counter() - started)
-                return rate, _rss(process) - quarter
+                if name == "bare":
+                    return Rates(rate, rate, _rss(process) - quarter)
+                if not folded and _caught_up(admin, settings, "touches"):
+                    folded = rate
+                if folded and _caught_up(admin, settings, "examples"):
+                    return Rates(folded, rate, _rss(process) - quarter)
             time.sleep(0.05)
     finally:
         admin.close()
         process.stop()
 
 
-def _caught_up(client: KafkaAdminClient, settings: Settings) -> bool:
-    done = committed(client, settings.group("items"), settings.topic("touches"))
-    return sum(done.values()) >= sum(end_offsets(client, settings, "touches").values())
+def _caught_up(client: KafkaAdminClient, settings: Settings, topic: str) -> bool:
+    done = committed(client, settings.group(STAGE_OF[topic]), settings.topic(topic))
+    return sum(done.values()) >= sum(end_offsets(client, settings, topic).values())
 
 
 def _rss(process: Process) -> float:

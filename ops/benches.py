@@ -72,7 +72,7 @@ def index(
 @bench.command()
 def rebuild(
     events: Annotated[int, typer.Option(help="events in 64-event records")] = 2_000_000,
-    singles: Annotated[int, typer.Option(help="events in records of their own")] = 300_000,
+    singles: Annotated[int, typer.Option(help="events in records of their own")] = 600_000,
     as_json: Json = False,
 ) -> None:
     """How fast the log is folded again, beside how fast a worker folded it."""

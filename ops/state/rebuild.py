@@ -192,6 +192,7 @@ def _summary(live: Generation, made: Generation, done: list[Done], seconds: floa
             sums["different"] += compared.different
             sums["keys"] += compared.keys
     events = sum(one.events for one in done)
+    busy = {stage: sum(sum(one.seconds.values()) for one in done if one.stage == stage) for stage in STAGES}
     same = made.folds == live.folds
     different = any(sums["different"] for sums in tables.values())
     return {
@@ -202,6 +203,7 @@ def _summary(live: Generation, made: Generation, done: list[Done], seconds: floa
         "refused": sum(one.refused for one in done),
         "seconds": round(seconds, 1),
         "events_per_s": round(events / seconds),
+        "busy": {stage: round(took, 1) for stage, took in busy.items()},
         "rss_mb": round(max(one.rss_mb for one in done)),
         "tables": tables,
     }
