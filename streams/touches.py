@@ -30,15 +30,6 @@ class Touch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     contexts: tuple[str, ...]
 
 
-class Link(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="l", gc=False):
-    """Not said any more."""
-
-    origin: int
-    item: str
-    to: str
-    weight: float
-
-
 class Touches(msgspec.Struct, frozen=True, array_like=True):
     """One record: the origin's epoch and partition, and its touches in origin order."""
 
