@@ -15,7 +15,9 @@ from models.features import Floats
 
 LIKES = 8  # well-known items that a little known one is compared with
 EXEMPLARS = 2048  # among which these are looked for
-MOVED = 0.1  # of its length: how far a place may be off before the index hears of it
+# Of its length: how far a place may be off before the index hears of it. At 0.1 recall@100 is 0.97 while a stream of
+# film ratings is young and half the changes are heard of, at 0.3 it is 0.91 and a quarter.
+MOVED = 0.05
 SURE = 20.0  # choices from which on an item's content no longer counts
 BLOCK = 2048  # items placed at a time
 
