@@ -8,7 +8,6 @@ from river import linear_model, optim, utils
 from models.action import KEYS, Action, moved
 from models.drift import drifts
 from models.scale import Doubles, Scale
-from models.window import chance
 
 TRUSTED = 50  # choices before a model is served
 HARM = 1.01  # times the default's loss that is too much
@@ -73,8 +72,7 @@ class Model:
         """Predict, then learn that an item with the features `x` was shown; `default` is the default model's logit."""
         action, learns = self.action, self.action.chosen >= BEGIN
         default += action.shift
-        action.window.show(self._logit(x) if learns else default, default)
-        action.shift -= self._step() * chance(default)
+        action.shift -= self._step() * action.window.show(self._logit(x) if learns else default, default)
         action.shown += 1
         if learns:
             self.river.learn_one(x, False)

@@ -33,14 +33,17 @@ class Window:
     shown: list[float] = field(default_factory=lambda: [0.0] * BINS)
     chosen: list[float] = field(default_factory=lambda: [0.0] * BINS)
 
-    def show(self, logit: float, default: float) -> None:
-        """Count an item that was shown, with the logits that the model and the default one gave it."""
+    def show(self, logit: float, default: float) -> float:
+        """Count an item that was shown, with the logits that two models gave it; return the default one's chance."""
         block = self.block
+        chance, loss = refused(logit)
         block[SHOWN] += 1
-        block[PREDICTED] += chance(logit)
-        block[LOSS] += softplus(logit)
-        block[DEFAULT] += softplus(default)
+        block[PREDICTED] += chance
+        block[LOSS] += loss
+        chance, loss = refused(default)
+        block[DEFAULT] += loss
         self.shown[_bin(logit)] += 1
+        return chance
 
     def choose(self, logit: float, default: float) -> None:
         """Count that a shown item was chosen."""
@@ -120,22 +123,17 @@ def relative(blocks: Sequence[Sequence[float]], which: int) -> float:
     return sum(block[which] for block in blocks) / max(entropy, 1e-9)
 
 
-def chance(logit: float) -> float:
-    """Return the probability of a logit.
+def refused(logit: float) -> tuple[float, float]:
+    """Return the chance that a logit stands for, and the loss where it does not come true: log(1 + exp(logit)).
 
-    >>> chance(0.0)
-    0.5
+    >>> refused(0.0)
+    (0.5, 0.6931471805599453)
     """
-    return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, logit))))
-
-
-def softplus(logit: float) -> float:
-    """Return log(1 + exp(logit)).
-
-    >>> round(softplus(0.0), 4)
-    0.6931
-    """
-    return max(logit, 0.0) + math.log1p(math.exp(-abs(logit)))
+    if logit < 0.0:
+        odds = math.exp(logit)
+        return odds / (1.0 + odds), math.log1p(odds)
+    odds = math.exp(-logit)
+    return 1.0 / (1.0 + odds), logit + math.log1p(odds)
 
 
 def _bin(logit: float) -> int:

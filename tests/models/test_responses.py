@@ -256,7 +256,7 @@ def test_the_auc_is_that_of_sorting_everything():
     watch, pairs = window.Window(), []
     for _ in range(5000):
         logit = float(draw.normal(-1, 1.5))
-        chosen = bool(draw.random() < window.chance(logit))
+        chosen = bool(draw.random() < window.refused(logit)[0])
         pairs.append((logit, chosen))
         watch.show(logit, 0.0)
         if chosen:
@@ -274,7 +274,7 @@ def test_a_steady_world_is_no_drift():
         for _ in range(60_000):
             logit = math.log(rate / (1 - rate)) + float(draw.normal(0, 0.7))
             watch.show(logit, logit)
-            if draw.random() < window.chance(logit):
+            if draw.random() < window.refused(logit)[0]:
                 watch.choose(logit, logit)
             if watch.whole:
                 drifted, watch.test = drift.drifts(watch.test, watch.turn())
