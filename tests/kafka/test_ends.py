@@ -10,10 +10,10 @@ import pytest
 from agents.crash import EXIT_CODE
 from streams.partition import partition_of
 from streams.write import EventWriter, producer
+from tests.kafka.clicks import clicks
 from tests.kafka.test_worker import (
     PARTITIONS,
     assert_folded,
-    clicks,
     start,
     until,
 )

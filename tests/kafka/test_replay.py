@@ -19,20 +19,20 @@ from ops.log.fake import Log as Remembered
 from ops.past.replay import ground, places, replay, snapshot
 from ops.processes import Processes, free_port
 from ops.state import dump
-from ops.state.fold import fold
+from ops.state.fold import SOURCES, fold, sources
 from ops.state.scratch import Scratch
 from streams import events, items
 from streams.events import Event
 from streams.items import Item
 from streams.log import Log
 from streams.partition import partition_of
+from streams.topology import STAGES
 from streams.write import producer
 
 pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 3
 START = 1_750_000_000_000
-TABLES = ("users", "items", "popular")
 
 
 @pytest.fixture
@@ -73,7 +73,11 @@ def catalogue(settings, count, at=None):
 
 def rows(folder, on):
     with Scratch(folder, on.identity) as scratch:
-        return {(table, n): dict(scratch.rows(table).scan(n)) for table in TABLES for n in range(PARTITIONS)}
+        return {
+            (table, n): dict(scratch.rows(table).scan(n))
+            for stage, n in places(on.settings)
+            for table in STAGES[stage]
+        }
 
 
 def test_a_replay_is_the_fold_of_what_was_written_by_then(settings, tmp_path):
@@ -92,24 +96,21 @@ def test_a_replay_is_the_fold_of_what_was_written_by_then(settings, tmp_path):
         assert replay(on, end, tmp_path / "from snapshot").base == middle
         with Log(settings) as log:
             prefix = Remembered(PARTITIONS)
-            for topic in ("events", "profiles", "items", "touches"):
-                for number in range(PARTITIONS):
+            for topic in {source for stage in STAGES for source in sources(stage)}:
+                for number in log.spans(topic):
                     for batch in log.read(topic, number):
                         for one in batch:
                             if one.timestamp * 1000 <= middle:
                                 prefix.append(topic, number, one.key, one.value, round(one.timestamp * 1000))
         with Scratch(tmp_path / "prefix", on.identity) as scratch:
             for stage, number in places(settings):
-                until = {
-                    topic: prefix.spans(topic)[number][1]
-                    for topic in ("events", "profiles", "items", "touches")
-                }
+                until = {topic: prefix.spans(topic)[number][1] for topic in sources(stage)}
                 fold(prefix, settings, stage, number, scratch, until, DEFAULTS)
         assert rows(tmp_path / "middle", on) == rows(tmp_path / "prefix", on)
         assert rows(tmp_path / "end", on) == rows(tmp_path / "from snapshot", on)
         assert rows(tmp_path / "end", on) != rows(tmp_path / "middle", on)
         for (table, number), held in rows(tmp_path / "end", on).items():
-            ends = {topic: by_partition[number] for topic, by_partition in last.manifest.positions.items()}
+            ends = {source: last.manifest.positions[source][number] for source in SOURCES[table]}
             assert dump.log(settings, table, number, ends, DEFAULTS).rows == held
 
 
@@ -202,7 +203,7 @@ def commands_tell_the_same(settings, user, at, tmp_path):
     (whole,) = refold(settings, "replay", "--until", "now", "--into", tmp_path / "now", "--json")
     assert whole["snapshot"]
     assert whole["records"] < 400
-    for table in TABLES:
+    for table in SOURCES:
         live, replayed = (digests(settings, table, place) for place in ("live", tmp_path / "now"))
         assert live == replayed
     (some,) = refold(

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from streams.write import EventWriter, producer
+from tests.kafka.clicks import clicks
 from tests.kafka.test_worker import (
     assert_folded,
-    clicks,
     kill,
     start,
     until,

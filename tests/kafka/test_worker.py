@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import random
 import shutil
 import signal
 import sys
@@ -28,6 +27,7 @@ from streams.profiles import Profile
 from streams.read import records
 from streams.topology import STAGES, UNITS, partitions_of
 from streams.write import EventWriter, producer
+from tests.kafka.clicks import clicks
 
 pytestmark = pytest.mark.kafka
 PARTITIONS = 3
@@ -42,23 +42,6 @@ def kill(process):
     """End a worker at once; the kernel ends its stages with it."""
     os.killpg(process.pid, signal.SIGKILL)
     process.stop()
-
-
-def clicks(count, seed):
-    draw = random.Random(seed)
-    start = int(time.time() * 1000) - 3_600_000
-    for n in range(count):
-        item = int(draw.paretovariate(0.8)) % 60
-        yield Event(
-            event_id=f"{seed}-{n}",
-            type=draw.choices(("impression", "view", "click", "purchase"), (4, 3, 2, 1))[0],
-            at=start + n * 100,
-            user_id=f"user-{draw.randrange(40)}",
-            item_id=f"item-{item}",
-            surface="home",
-            position=n % 10,
-            categories=(f"category-{item % 5}",),
-        )
 
 
 def rows(settings, table):
