@@ -28,6 +28,7 @@ NEAR = 0.92  # weight of a later choice for each one in between, when counted an
 LIKE = 0.9  # the same when order does not count
 COSINE, CHAIN, LINK = 0, 1, 2  # sums over a trail: alike, followed anywhere in it, followed its newest
 SUMS = 3
+REACH = 20  # newest choices whose neighbours count; older ones are only known to be chosen already
 RARE = 0.3  # power of its choices by which a popular item's transitions count less
 _SHIFT = np.int64(2654435761)
 
@@ -67,7 +68,7 @@ def count(arrays: Arrays, slot: int, other: int, what: int, amount: float) -> No
 def meet(arrays: Arrays, item: int, after: Slots, amount: float) -> None:
     """Count that an item was chosen after others, newest first."""
     near = amount
-    for k in range(len(after)):
+    for k in range(min(REACH, len(after))):
         other = after[k]
         if k == 0:
             count(arrays, other, item, NEXT, amount)
@@ -102,8 +103,9 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
     """
     numbers = arrays.numbers
     most = len(after)
-    for slot in after:
-        most += int(numbers[slot, USED])
+    reach = min(REACH, len(after))
+    for k in range(reach):
+        most += int(numbers[after[k], USED])
     size = 64
     while size < 2 * most:
         size *= 2
@@ -114,7 +116,7 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
     for slot in after:
         n = _number(table, found, slot, n)
     like, near = 1.0, 1.0
-    for k in range(len(after)):
+    for k in range(reach):
         slot = after[k]
         used, root = int(numbers[slot, USED]), math.sqrt(numbers[slot, CHOSEN])
         alike, chain = np.float32(like / (root + 5.0)), np.float32(near / (root + 1.0))

@@ -74,3 +74,16 @@ def test_lists_and_so_rows_are_bounded():
         neighbours.count(learned.arrays, item, n, TOGETHER, 1.0)
     assert learned.arrays.numbers[item, USED] == PAGE * PAGES
     assert len(learned.row(item)) < PAGE * PAGES * 4 * (1 + COUNTS) + 1_000
+
+
+def test_older_choices_are_known_to_be_chosen_and_count_for_nothing_else():
+    learned = Learned(8)
+    trail = np.array([learned.slot(f"t{n}") for n in range(neighbours.REACH + 2)], np.int32)
+    item = learned.slot("item")
+    learned.ready(pages=4 * len(trail))
+    neighbours.meet(learned.arrays, item, trail, 1.0)
+    assert counts_of(learned, "item").keys() == {f"t{n}" for n in range(neighbours.REACH)}
+    table, found, sums = neighbours.gather(learned.arrays, trail)
+    assert found[: len(trail)].tolist() == trail.tolist()
+    assert not sums[: len(trail)].any()
+    assert table[neighbours.place(table, item), 1] == len(trail)
