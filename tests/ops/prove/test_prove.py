@@ -58,9 +58,8 @@ def test_the_fold_finds_every_duplicate_late_event_and_poison(written):
     tally, refused = [0, 0, 0], 0
     for partition in range(SETTINGS.partitions):
         rows = Rows()
-        found = fold(
-            log, SETTINGS, "users", partition, {"users": rows}, ends(log, "users", partition), DEFAULTS
-        )
+        tables = {"users": rows, "shown": Rows()}
+        found = fold(log, SETTINGS, "users", partition, tables, ends(log, "users", partition), DEFAULTS)
         refused += found.refused
         for key, row in rows.rows[partition].items():
             if key != b"\xff":

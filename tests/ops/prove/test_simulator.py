@@ -24,7 +24,7 @@ def test_no_history_ends_otherwise_than_the_fold_of_its_log_and_every_planted_bu
     assert verdict.differences == []
     assert verdict.verdict == "equal"
     assert verdict.planted.keys() == PLANTED.keys()
-    assert all(1 <= needed <= 100 for needed in verdict.planted.values())
+    assert all(1 <= needed <= simulator.ENOUGH for needed in verdict.planted.values())
     assert verdict.histories == 500
     assert min(verdict.kills, verdict.disks_lost, verdict.sleeps, verdict.generations) > 500
     assert verdict.events == verdict.folded + verdict.duplicates + verdict.dead_letters
