@@ -252,4 +252,4 @@ def test_a_worker_refuses_a_generation_that_was_folded_otherwise(settings):
     other = replace(settings, dimensions=32)
     folds = known.fingerprints(other, weights(settings))
     difference = known.differences(generations.load(settings).find(0), folds)
-    assert "items: dimensions=16 there, dimensions=32 here" in difference
+    assert "learner: dimensions=16 there, dimensions=32 here" in difference
