@@ -88,8 +88,8 @@ class Log:
     ) -> Iterator[list[Record]]:
         """Yield records `start` to `end` (without it: the end there is now) of a partition, in batches.
 
-        Several may be read in turns, batch by batch. Blank records, which only hold a place, are left out. Raises StateError when the log has a hole: only a
-        compacted topic may lack offsets.
+        Several may be read in turns, batch by batch. Blank records, which only hold a place, are left out. Raises
+        StateError when the log has a hole: only a compacted topic may lack offsets.
         """
         name = self._settings.topic(topic)
         end = self._spans(name)[partition][1] if end is None else end

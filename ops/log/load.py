@@ -63,7 +63,7 @@ def frame(
     schema = table.collect_schema()
     check(file, schema, filter(None, (user, item, at, value, category)))
     try:
-        chosen = table.with_row_index(ROW).select(
+        lazy = table.with_row_index(ROW).select(
             pl.col(ROW).alias("row"),
             pl.col(user).cast(pl.String).alias("user"),
             pl.col(item).cast(pl.String).alias("item"),
@@ -74,7 +74,7 @@ def frame(
                 "category"
             ),
         )
-        chosen = chosen.drop_nulls(["user", "item", "at"]).sort("at", maintain_order=True).collect()
+        chosen = lazy.drop_nulls(["user", "item", "at"]).sort("at", maintain_order=True).collect()
     except pl.exceptions.PolarsError as error:
         raise Refused(f"{file.name} has a value that cannot be read: {cause(error)}") from None
     if shift and len(chosen):
