@@ -84,6 +84,11 @@ class Flusher:
         """Tell whether folding should wait for a flush."""
         return len(self._held) >= MOST_HELD or self._bytes >= MOST_BYTES
 
+    @property
+    def due(self) -> bool:
+        """Tell whether a flush would publish or ack anything."""
+        return bool(self._held) or any(table.dirty() for table in self._tables)
+
     async def room(self) -> None:
         """Wait until the next flush has taken what is held; folding then goes on while it is published."""
         self._wake.set()
@@ -138,7 +143,7 @@ class Flusher:
             except TimeoutError:
                 pass
             self._wake.clear()
-            if self._held or any(table.dirty() for table in self._tables):
+            if self.due:
                 started, behind = time.perf_counter(), len(self._held) > BACKLOG
                 try:
                     await asyncio.shield(self.flush())

@@ -26,7 +26,7 @@ ROUNDS = 400  # of everybody doing everything there is to do; a history that is 
 
 # Chances in one step of the simulation, drawn for each history: what is rare beside everything else shows where it is
 # frequent and the rest is rare (swarm testing: Groce et al. 2012).
-DEADLY = (0.0, 0.005, 0.02)  # of a process to be killed
+DEADLY = (0.0, 0.01, 0.03)  # of a process to be killed
 SLEEPY = (0.002, 0.02, 0.08)  # to fall asleep
 WAKING = (0.0, 0.02, 0.1)  # to wake again
 RESTLESS = (0.0, 0.005, 0.03)  # to have its partitions dealt anew
@@ -114,7 +114,7 @@ class History:
         Raises Broken when a fold fails or rest never comes.
         """
         if self._harm:
-            for _ in range(self.draw.randint(100, 500)):
+            for _ in range(self.draw.randint(60, 300)):
                 self._something()
                 yield
         self._damage = 0.0
@@ -336,7 +336,7 @@ def said(settings: Settings, draw: Random) -> list[Written]:
     things = [f"i{n}" for n in range(draw.randint(1, 6))]
     written: list[Written] = []
     waiting: dict[int, list[Event]] = {}
-    for n in range(draw.randint(20, 60)):
+    for n in range(draw.randint(15, 40)):
         event = _event(n, draw.choice(users), draw.choice(things), draw)
         number = partition_of(event.user, settings.partitions)
         waiting.setdefault(number, []).append(event)

@@ -16,6 +16,7 @@ from ops.prove import checks
 from ops.prove.histories import Counts, History
 from ops.prove.planted import PLANTED
 from ops.prove.stage import Build
+from ops.state.fold import calm
 
 CHUNK = 100  # histories given to a process at once
 ENOUGH = (
@@ -88,14 +89,15 @@ def differences(seed: int) -> list[str]:
 
 def _run(seeds: Iterable[int]) -> _Chunk:
     chunk = _Chunk(Counts(), [])
-    for seed in seeds:
-        history = History(seed, Build())
-        chunk.differences += [
-            f"{wrong} (again: python -c 'from ops.prove.simulator import *; print(differences({seed}))')"
-            for wrong in checks.run(history)
-        ]
-        for name, count in asdict(history.counts).items():
-            setattr(chunk.counts, name, getattr(chunk.counts, name) + count)
+    with calm():
+        for seed in seeds:
+            history = History(seed, Build())
+            chunk.differences += [
+                f"{wrong} (again: python -c 'from ops.prove.simulator import *; print(differences({seed}))')"
+                for wrong in checks.run(history)
+            ]
+            for name, count in asdict(history.counts).items():
+                setattr(chunk.counts, name, getattr(chunk.counts, name) + count)
     return chunk
 
 

@@ -159,8 +159,8 @@ class Process:
         )
 
     def flush(self) -> None:
-        """Begin a flush unless one is under way; folding goes on beside it."""
-        if not self._tasks:
+        """Begin a flush if one is due and none is under way; folding goes on beside it."""
+        if not self._tasks and self._flusher.due:
             self._begin(self._flusher.flush())
 
     def settle(self) -> None:

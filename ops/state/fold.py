@@ -149,7 +149,7 @@ def fold(
                 f"the rows of {stage}[{partition}] are the fold of {source} up to {reached[source]}, not {end}: "
                 "fold into an empty folder"
             )
-    with _calm():
+    with calm():
         batches = {
             source: iter(log.read(source, partition, reached[source], until.get(source, 0)))
             for source in shell.folds
@@ -271,7 +271,7 @@ def events_in(record: Record) -> int:
 
 
 @contextlib.contextmanager
-def _calm() -> Iterator[None]:
+def calm() -> Iterator[None]:
     """Collect garbage seldom: states live long, and looking through them all the time finds nothing."""
     before = gc.get_threshold()
     gc.set_threshold(200_000, 50, 1_000)
