@@ -53,7 +53,7 @@ def test_settings_are_listed_without_the_password():
         (
             ["load", "pyproject.toml", "--user", "u", "--item", "i", "--at", "t"],
             {},
-            "refold: pyproject.toml: only .csv and .parquet files can be loaded",
+            "refold: pyproject.toml: only .csv and .parquet files can be read",
         ),
         (["replay", "--until", "tea", "--into", "then"], {}, "refold: 'tea' is no time: give ISO 8601"),
         (
