@@ -73,19 +73,23 @@ def listed(fake, user, n=8):
 @pytest.mark.parametrize("said", ["category", "title", "vector"])
 def test_a_new_item_is_shown_to_those_who_like_its_like_before_any_event(said):
     fake = shop(said)
-    fake.put("new", item(2, said))
+    for kind in range(KINDS):
+        fake.put(f"new-{kind}", item(kind, said))
     fake.refresh(NOW)
-    found = {kind: [] for kind in range(KINDS)}
+    found, strange = [], []
     for u in range(USERS):
         items, answer = listed(fake, f"u{u}")
-        found[u % KINDS].append("new" in items)
-        if "new" in items:
-            one = answer.items[items.index("new")]
+        new = {name for name in items if name.startswith("new")}
+        own = {f"new-{u % KINDS}"}
+        found.append(bool(new & own))
+        strange.append(bool(new - own))
+        for one in (answer.items[items.index(name)] for name in new):
             assert one.source == "ann"
             assert one.features["chosen"] == 0
-    # It stands among some ten items of its kind that they have not seen yet: half of them find it in their first eight.
-    assert np.mean(found[2]) > 0.4
-    assert np.mean([hit for kind, hits in found.items() if kind != 2 for hit in hits]) < 0.05
+    # It stands among some ten items of its kind that they have not seen yet: in shops of other seeds 38 to 63 of a
+    # hundred find it in their first eight, and six would among any items.
+    assert np.mean(found) > 0.3
+    assert np.mean(strange) < 0.05
 
 
 def test_what_says_nothing_is_not_shown_before_it_is_chosen():
