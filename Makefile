@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports test-kafka kafka kafka-down prove crash-test bench lock clean
+.PHONY: help setup demo kernels test check lint types imports test-kafka kafka kafka-down prove crash-test bench lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -21,8 +21,13 @@ setup: .venv/installed ## make .venv with the refold command
 demo: setup ## real groceries through everything, on the embedded broker; then a page to click on
 	$(BIN)/refold demo
 
-test: setup ## every test that needs no external service
-	$(BIN)/python -m pytest
+# Compiles the learner into its cache on disk: else each process of tests would do so at once, for a minute, and the
+# first test in each that needs it would pay.
+kernels: setup
+	$(BIN)/python -c "import agents.learner, api.lore; agents.learner.compile_kernels(); api.lore.warm()"
+
+test: kernels ## every test that needs no external service
+	$(BIN)/python -m pytest -n 2
 
 check: lint types imports test test-kafka prove ## exactly what CI runs
 
@@ -36,8 +41,8 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports
 
-test-kafka: setup ## the tests that need a real Apache Kafka (REFOLD_KAFKA, or one started for them: Java 17, Maven)
-	$(BIN)/python -m pytest -m kafka -n 2 --dist load
+test-kafka: kernels ## the tests that need a real Apache Kafka (REFOLD_KAFKA, or one started for them: Java 17, Maven)
+	$(BIN)/python -m pytest tests/kafka -m kafka -n 2 --dist load
 
 kafka: setup ## start a real Apache Kafka in the background, on port 9092
 	$(BIN)/refold kafka up
@@ -45,7 +50,7 @@ kafka: setup ## start a real Apache Kafka in the background, on port 9092
 kafka-down: setup ## stop it
 	$(BIN)/refold kafka down
 
-prove: setup ## prove in under five minutes that tables are the fold of the log, whatever is killed
+prove: kernels ## prove in under five minutes that tables are the fold of the log, whatever is killed
 	$(BIN)/refold prove --quick
 
 crash-test: setup ## the same with every scenario in full: about an hour, as root for the full disk

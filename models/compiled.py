@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar, cast
 
 import numba
@@ -16,9 +17,10 @@ def _folder() -> str | None:
     # written it compiles at each start.
     sources = (source.read_bytes() for source in sorted(Path(__file__).parent.glob("*.py")))
     state = blake2b(b"".join(text for text in sources if b"compiled" in text), digest_size=8).hexdigest()
-    folder = Path(__file__).parent / "__pycache__" / f"compiled-{state}"
+    folder = Path(numba.config.CACHE_DIR or Path(__file__).parent / "__pycache__") / f"compiled-{state}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()  # it may be there and another user's
     except OSError:
         return None
     return str(folder)
