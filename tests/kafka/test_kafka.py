@@ -18,7 +18,7 @@ from ops.broker.topics import admin, answers, check, create, ensure
 from ops.processes import free_port, is_free
 from streams.errors import TopologyError, Unavailable
 from streams.settings import Settings
-from streams.topology import topics
+from streams.topology import partitions_of, topics
 
 pytestmark = pytest.mark.kafka
 
@@ -79,7 +79,8 @@ def test_processes_that_start_together_agree(settings):
 def test_the_brokers_defaults_are_a_mismatch(settings):
     with admin(settings) as client:
         client.create_topics(
-            {topic.name: {"num_partitions": 3} for topic in topics(settings)}, wait_for_metadata=True
+            {topic.name: {"num_partitions": partitions_of(settings, topic)} for topic in topics(settings)},
+            wait_for_metadata=True,
         )
     with pytest.raises(TopologyError) as caught:
         check(settings)
