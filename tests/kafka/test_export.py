@@ -19,6 +19,7 @@ from ops.log.imports import fold, restore
 from ops.progress import silent
 from ops.state.dump import changelog
 from ops.state.dump import log as folded
+from ops.state.fold import sources
 from streams import events, items, profiles, touches
 from streams.append import Appender
 from streams.errors import StateError
@@ -107,10 +108,8 @@ def dumps(settings):
     with Log(settings) as log:
         ends = {source: log.spans(source) for source in ("events", "profiles", "items", "touches")}
     return {
-        (table, n): folded(
-            settings, table, n, {source: ends[source][n][1] for source in sources}, DEFAULTS
-        ).digest
-        for table, sources in TABLES.items()
+        (table, n): folded(settings, table, n, {source: ends[source][n][1] for source in of}, DEFAULTS).digest
+        for table, of in TABLES.items()
         for n in range(PARTITIONS)
     }
 
@@ -118,7 +117,7 @@ def dumps(settings):
 def commit(settings):
     """As a worker of the users stage that has folded everything."""
     with Log(settings) as log, admin(settings) as client:
-        ends = {topic: log.spans(topic) for topic in ("events", "profiles")}
+        ends = {topic: log.spans(topic) for topic in sources("users")}
         at = {
             (settings.topic(topic), n): end for topic, spans in ends.items() for n, (_, end) in spans.items()
         }
