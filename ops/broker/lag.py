@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
-from kafka.errors import CoordinatorNotAvailableError, KafkaError, NoError
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
 from ops.broker.topics import admin
@@ -14,6 +14,7 @@ from streams.settings import Settings
 from streams.topology import STAGES, TABLES, Stage, partitions_of
 
 PATIENCE = 30.0  # seconds
+SOON = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError)  # what passes by itself
 STAGE_OF: Mapping[str, Stage] = {
     source: stage
     for stage, tables in STAGES.items()
@@ -53,7 +54,7 @@ def end_offsets(client: KafkaAdminClient, settings: Settings, topic: str) -> dic
 def set_committed(client: KafkaAdminClient, group: str, positions: Mapping[tuple[str, int], int]) -> None:
     """Let a group that nobody is in go on at these offsets by (broker's topic, partition); raises Unavailable.
 
-    The first group of a cluster has to wait until the broker has made the topic that holds offsets.
+    The first group of a cluster has to wait until the broker has made the topic that holds offsets, and has read it.
     """
     at = {
         TopicPartition(*place): OffsetAndMetadata(position, "", -1) for place, position in positions.items()
@@ -62,11 +63,12 @@ def set_committed(client: KafkaAdminClient, group: str, positions: Mapping[tuple
     while True:
         try:
             answers = client.alter_group_offsets(group, at) if at else {}
-            break
-        except CoordinatorNotAvailableError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-    for place, error in answers.items():
-        if error is not NoError:
+        except CoordinatorNotAvailableError as error:
+            answers = dict.fromkeys(at, type(error))
+        refused = {place: error for place, error in answers.items() if error is not NoError}
+        if not refused:
+            return
+        place, error = refused.popitem()
+        if error not in SOON or time.monotonic() > deadline:
             raise Unavailable(f"the broker does not take the offset of {place}: {error.__name__}")
+        time.sleep(0.2)

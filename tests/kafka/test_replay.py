@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from models.actions import DEFAULTS
+from ops.broker.lag import STAGE_OF
 from ops.log.fake import Log as Remembered
 from ops.past.replay import ground, places, replay, snapshot
 from ops.processes import Processes, free_port
@@ -263,7 +264,7 @@ def test_the_api_answers_as_it_did_then(settings, system, tmp_path):
     again = past(client, f"/v1/recommend/{user}?n=40&explain=true", at).json()
     now = client.get(f"/v1/recommend/{user}?n=40&explain=true").json()
     assert again["state"]["user_offset"] == listed["state"]["user_offset"] < now["state"]["user_offset"]
-    assert again["positions"].keys() == {"events", "profiles", "items", "touches"}
+    assert again["positions"].keys() == set(STAGE_OF)
     for name in ("repeats", "seen"):
         before = {one["item_id"]: one["features"][name] for one in listed["items"]}
         replayed = {one["item_id"]: one["features"][name] for one in again["items"]}
