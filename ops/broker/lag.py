@@ -54,7 +54,7 @@ def end_offsets(client: KafkaAdminClient, settings: Settings, topic: str) -> dic
 def set_committed(client: KafkaAdminClient, group: str, positions: Mapping[tuple[str, int], int]) -> None:
     """Let a group that nobody is in go on at these offsets by (broker's topic, partition); raises Unavailable.
 
-    The first group of a cluster has to wait until the broker has made the topic that holds offsets, and has read it.
+    The first group of a cluster has to wait until the broker has made the topic that holds offsets and read it.
     """
     at = {
         TopicPartition(*place): OffsetAndMetadata(position, "", -1) for place, position in positions.items()
@@ -65,10 +65,10 @@ def set_committed(client: KafkaAdminClient, group: str, positions: Mapping[tuple
             answers = client.alter_group_offsets(group, at) if at else {}
         except CoordinatorNotAvailableError as error:
             answers = dict.fromkeys(at, type(error))
-        refused = {place: error for place, error in answers.items() if error is not NoError}
+        refused = {place: kind for place, kind in answers.items() if kind is not NoError}
         if not refused:
             return
-        place, error = refused.popitem()
-        if error not in SOON or time.monotonic() > deadline:
-            raise Unavailable(f"the broker does not take the offset of {place}: {error.__name__}")
+        place, kind = refused.popitem()
+        if kind not in SOON or time.monotonic() > deadline:
+            raise Unavailable(f"the broker does not take the offset of {place}: {kind.__name__}")
         time.sleep(0.2)

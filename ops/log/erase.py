@@ -77,8 +77,8 @@ def erase(
         ends, behind = settled(log, states, seconds if cut else 0)
         if cut and behind:
             raise StateError(
-                f"{behind} records of profiles, events and slates are not folded by every worker: start workers, or drop "
-                "the generation that has none, and try again"
+                f"{behind} records of profiles, events and slates are not folded by every worker: start workers, or "
+                "drop the generation that has none, and try again"
             )
         traces = _traces(log, settings, user, ends["events"])
         traces.origins["slates"] = _slates(log, settings, user, ends["slates"])
