@@ -18,7 +18,7 @@ class Client:
     def __init__(self, *answers):
         self.answers = list(answers)
 
-    def alter_group_offsets(self, group, at):
+    def alter_group_offsets(self, _group, at):
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
