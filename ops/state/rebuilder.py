@@ -162,11 +162,13 @@ class Rebuilder:
     ) -> tuple[Folded, dict[str, Compared]]:
         total, compared = Folded(), {}
         # two tables of a stage may stand apart a little: the one behind is met first
-        for table in sorted(live, key=lambda table: _furthest_last(live[table])):
+        tables = sorted(live, key=lambda table: _furthest_last(live[table]))
+        for met, table in enumerate(tables):
             there = dict(positions)
             if self._shares_told:
-                at = live[table].note.positions
-                there |= {source: at.get(source, 0) for source in SOURCES[table]}
+                for other in reversed(tables[met:]):  # none that is still to be met is passed
+                    at = live[other].note.positions
+                    there |= {source: at.get(source, 0) for source in SOURCES[other]}
             self._add(total, self._go(stage, partition, scratch, there))
             rows = scratch.rows(table)
             compared[table] = compare(rows.scan(partition), live[table].scan())
