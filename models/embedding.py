@@ -16,7 +16,7 @@ from models.maths import exp, ln
 
 FADE = 0.8  # weight of an older choice
 SPAN = 10  # choices that count
-RATE = 0.1
+RATE = 0.3  # a drawn negative stands for many, so sums of squares grow faster than those of a full softmax
 EPS = 1e-6
 NEGATIVES = 128
 LEAST = 1e-4  # a chance too small to move a row, and have it written, for
@@ -105,6 +105,15 @@ def draw(ring: Slots, items: int, filled: int, seed: int, n: int) -> int:
 
 
 @compiled
+def among(after: Slots, slot: int) -> bool:
+    """Tell whether a trail has an item: what someone chose before is no negative."""
+    hit = False
+    for other in after:
+        hit |= other == slot
+    return hit
+
+
+@compiled
 def step(
     arrays: Arrays, ring: Slots, ringed: Slots, items: int, seed: int, item: int, after: Slots, touched: Slots
 ) -> None:
@@ -120,7 +129,7 @@ def step(
     for i in range(NEGATIVES):
         slot = draw(ring, items, filled, seed, i)
         touched[i] = FREE
-        if slot == item:
+        if slot == item or among(after, slot):
             continue
         logit = dot(out[slot], v) + numbers[slot, BIAS]
         logit -= ln(NEGATIVES * chance(ringed, slot, items, filled))

@@ -19,7 +19,7 @@ VERSION = 1
 COMMON = ""  # the key of the row that is no item's
 DIMENSIONS = 64
 PAGE = 16  # neighbours to a page
-PAGES = 16  # pages an item may have
+PAGES = 64  # pages an item may have
 NEXT, FOLLOWS, TOGETHER = (
     0,
     1,

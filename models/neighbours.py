@@ -34,47 +34,58 @@ _SHIFT = np.int64(2654435761)
 
 
 @compiled
-def count(arrays: Arrays, slot: int, other: int, what: int, amount: float) -> None:
-    """Add to a count of a neighbour; what is new and less than the least of a full list is lost."""
+def spot(arrays: Arrays, slot: int, other: int) -> tuple[int, int]:
+    """Return the page and the place on it where a neighbour is counted, a new one admitted.
+
+    A full list gives up the neighbour with the least counts.
+    """
     numbers, pages, others, counts = arrays.numbers, arrays.pages, arrays.others, arrays.counts
     used = int(numbers[slot, USED])
-    least, page_of_least, place_of_least = np.inf, 0, 0
     for page in range((used + PAGE - 1) // PAGE):
-        at = pages[slot, page]
-        for place in range(min(PAGE, used - page * PAGE)):
-            if others[at, place] == other:
-                counts[at, place, what] += amount
-                return
+        at, found = pages[slot, page], FREE
+        for n in range(PAGE):  # no way out in between: so it is done for all places of a page at once
+            if others[at, n] == other:
+                found = n
+        if found != FREE and page * PAGE + found < used:
+            return at, found
+    at, found = 0, 0
     if used < PAGES * PAGE:
-        page, place = used // PAGE, used % PAGE
+        page, found = used // PAGE, used % PAGE
         if pages[slot, page] == FREE:
             pages[slot, page] = arrays.top[0]
             arrays.top[0] += 1
         numbers[slot, USED] = used + 1
-        page_of_least, place_of_least = pages[slot, page], place
+        at = pages[slot, page]
     else:
+        least = np.inf
         for page in range(PAGES):
-            at = pages[slot, page]
-            for place in range(PAGE):
-                size = counts[at, place, FOLLOWS] + counts[at, place, TOGETHER]
+            for n in range(PAGE):
+                size = counts[pages[slot, page], n, FOLLOWS] + counts[pages[slot, page], n, TOGETHER]
                 if size < least:
-                    least, page_of_least, place_of_least = size, at, place
-    others[page_of_least, place_of_least] = other
-    counts[page_of_least, place_of_least, :] = 0.0
-    counts[page_of_least, place_of_least, what] = amount
+                    least, at, found = size, pages[slot, page], n
+    others[at, found] = other
+    counts[at, found, :] = 0.0
+    return at, found
+
+
+@compiled
+def count(arrays: Arrays, slot: int, other: int, what: int, amount: float) -> None:
+    """Add to a count of a neighbour."""
+    page, place = spot(arrays, slot, other)
+    arrays.counts[page, place, what] += amount
 
 
 @compiled
 def meet(arrays: Arrays, item: int, after: Slots, amount: float) -> None:
     """Count that an item was chosen after others, newest first."""
-    near = amount
+    counts, near = arrays.counts, amount
     for k in range(min(REACH, len(after))):
-        other = after[k]
+        page, place = spot(arrays, after[k], item)
         if k == 0:
-            count(arrays, other, item, NEXT, amount)
-        count(arrays, other, item, FOLLOWS, near)
-        count(arrays, other, item, TOGETHER, amount)
-        count(arrays, item, other, TOGETHER, amount)
+            counts[page, place, NEXT] += amount
+        counts[page, place, FOLLOWS] += near
+        counts[page, place, TOGETHER] += amount
+        count(arrays, item, after[k], TOGETHER, amount)
         near *= NEAR
 
 
