@@ -21,6 +21,7 @@ from models.learned import (
 from models.maths import exp
 from streams.examples import Choice
 
+MOVED = max(embedding.SPAN, neighbours.REACH)  # newest choices of a trail whose rows an example changes
 _FADES = np.array([1.0 / span for span in SPANS])
 
 
@@ -66,6 +67,7 @@ class Learner:
     def learn(self, choice: Choice) -> None:
         """Fold an example: learn what it says of the weights and of the vectors, then count it."""
         learned = self.learned
+        known = len(learned.keys)
         after = np.array([learned.slot(key) for key in choice.after], np.int32)
         item = learned.slot(choice.item)
         if len(self._ringed) < len(learned.arrays.into):
@@ -74,7 +76,7 @@ class Learner:
             )
         learned.ready(pages=2 * len(after) + PAGES)
         common = learned.common
-        self._changed.update(after.tolist())
+        self._changed.update(range(known, len(learned.keys)), after[:MOVED].tolist())
         self._changed.add(item)
         if choice.weight > 0:
             _learn(

@@ -21,7 +21,7 @@ from streams.touches import Touch
 
 VERSION = 3
 HISTORY = 64  # events kept in full; the oldest quarter leaves at once
-TRAIL = 20  # distinct chosen items kept, newest first
+TRAIL = 50  # distinct chosen items kept, newest first
 SEEN = 400  # items the user acted on, as 4-byte hashes
 ERASE = "erase"  # reserved event type: forget all that events said, but the marks
 IDS = 64  # recent event ids, as 8-byte hashes: the same id within these counts once

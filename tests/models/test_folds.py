@@ -250,8 +250,8 @@ def test_a_dislike_is_an_example_against_and_leaves_the_trail():
 
 
 def test_the_trail_holds_the_last_distinct_choices():
-    user = fold([click(n, f"i{n % 30}") for n in range(100)])
-    assert user.trail == [f"i{n % 30}" for n in range(99, 99 - users.TRAIL, -1)]
+    user = fold([click(n, f"i{n % 70}") for n in range(100)])
+    assert user.trail == [f"i{n % 70}" for n in range(99, 99 - users.TRAIL, -1)]
 
 
 def test_weights_are_given_by_configuration():
