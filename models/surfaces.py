@@ -42,6 +42,16 @@ class Explore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epsilon: Share = 0.1
 
 
+class Ahead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose lists are computed before they are asked for: a share of the most active users; none by default.
+
+    `ttl_s` is how long such a list waits for its request.
+    """
+
+    share: Share = 0.0
+    ttl_s: Annotated[float, Meta(gt=0.0, le=3600.0)] = 60.0
+
+
 class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One place where a list is shown.
 
@@ -50,7 +60,8 @@ class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     the categories in `exempt` are not concerned (groceries are bought again). `max_per_category` holds for
     the first ten places (0: no limit), `diversity` is 1 - lambda of MMR. `boosts` multiply scores by
     category, `pins` give items a place (1 is the first). `ttl_s` bounds an answer's age in the cache,
-    `budget_ms` the time it may take.
+    `budget_ms` the time it may take, `ahead` says whose answers are there before they are asked for. `trust` is what
+    the client's own order of the candidates it sent counts beside ours, 0..1.
     """
 
     quotas: Quotas = Quotas()
@@ -67,6 +78,8 @@ class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     explore: Explore = Explore()
     boosts: dict[str, float] = {}
     pins: dict[str, int] = {}
+    trust: Share = 0.0
+    ahead: Ahead = Ahead()
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,7 +96,7 @@ def load(path: Path | str | None = None) -> Config:
     Raises SettingsError, naming key and value.
 
     >>> sorted(load().surfaces)
-    ['cart', 'email', 'home', 'item']
+    ['cart', 'email', 'home', 'item', 'search']
     """
     said = tomllib.loads(resources.files("models").joinpath("default.toml").read_text())
     if path:

@@ -8,12 +8,25 @@ from streams.errors import SettingsError
 
 def test_the_packaged_configuration_is_whole():
     config = load()
-    assert {"home", "item", "cart", "email"} == set(config.surfaces)
+    assert {"home", "item", "cart", "search", "email"} == set(config.surfaces)
     assert config.actions["purchase"] > config.actions["click"] > 0 > config.actions["dislike"]
     home = config.surfaces["home"]
     assert home.candidates == 1000
     assert home.max_per_category == 3
     assert home.seen == "exclude"
+
+
+def test_every_packaged_surface_has_a_budget_a_tier_and_rules_of_its_own():
+    found = load().surfaces
+    assert all(found[name].budget_ms < found["email"].budget_ms for name in found if name != "email")
+    assert {name for name, one in found.items() if one.tier == "full"} == {"email"}
+    assert {name for name, one in found.items() if one.trust} == {"search"}
+    rules = {
+        name: (one.seen, one.max_per_category, one.diversity, one.quotas, one.explore)
+        for name, one in found.items()
+    }
+    assert len(set(map(repr, rules.values()))) == len(found)
+    assert not any(one.ahead.share for one in found.values())
 
 
 def test_a_file_says_only_what_differs(tmp_path):
@@ -41,6 +54,9 @@ def test_a_file_says_only_what_differs(tmp_path):
         ("[surfaces.home]\ntier = 'huge'", ("surfaces.home.tier", "huge")),
         ("[surfaces.home]\nseen = 'maybe'", ("surfaces.home.seen", "maybe")),
         ("[surfaces.home.explore]\nepsilon = 1.5", ("surfaces.home.explore.epsilon", "1.5")),
+        ("[surfaces.home]\ntrust = 1.5", ("surfaces.home.trust", "1.5")),
+        ("[surfaces.home.ahead]\nshare = 2.0", ("surfaces.home.ahead.share", "2.0")),
+        ("[surfaces.home.ahead]\nttl_s = 0.0", ("surfaces.home.ahead.ttl_s", "0.0")),
         ("[surfaces.home.pins]\nx = 0", ("surfaces.home.pins.x", "0")),
         ("[surfaces.home.boosts]\nx = -1.0", ("surfaces.home.boosts.x", "-1")),
         ("[surfaces.home.boosts]\nx = nan", ("surfaces.home.boosts.x", "nan")),

@@ -211,7 +211,7 @@ def test_a_snapshot_spares_the_fold_of_what_was_before(world, on, served):
 @pytest.mark.parametrize(
     ("said", "named"),
     [
-        ("[surfaces.hmoe]\nttl_s = 1.0\n", "surfaces.hmoe is not configured now.*cart, email, home, item"),
+        ("[surfaces.hmoe]\nttl_s = 1.0\n", "surfaces.hmoe is not configured now.*cart, email, home, item, search"),
         ("[surfaces.home]\nttl = 1.0\n", r"surfaces\.home.*unknown field `ttl`"),
         ("[surfaces.home]\nttl_s = -1.0\n", r"surfaces\.home\.ttl_s=-1\.0"),
         ("[actions]\nclick = 7.0\n", r"actions\.click=7\.0 where 1\.0 is meant: .* a rebuild tells"),
