@@ -6,6 +6,7 @@ import msgspec
 
 from streams.checks import PATTERN, Id, Kind, Millis, Name, Text, check_ids, check_time
 from streams.errors import Refused
+from streams.exposures import EXPOSURE, Exposures
 
 VERSION = 1
 MAX_BATCH = 500  # also the spacing of `origin` numbers: offset * 512 + index
@@ -20,7 +21,8 @@ class Event(
     """One fact in the life of a user; `at` is event time in ms since 1970.
 
     `categories` are those of the item: a fold sees only its own row and its record, so what it needs is said
-    in the record (docs/adr/0002). `request_id` names the slate the event answers.
+    in the record (docs/adr/0002). `request_id` names the slate the event answers. `exposures` come with the reserved
+    type `exposure` alone: which arms of experiments the list was shown under.
     """
 
     v: int = VERSION
@@ -36,6 +38,7 @@ class Event(
     position: int | None = None
     categories: tuple[Id, ...] = ()
     context: dict[Name, Text] = {}
+    exposures: Exposures = ()
 
     @property
     def user(self) -> str:
@@ -74,6 +77,8 @@ def check(event: Event, now: int) -> Event:
         raise Refused(f"position={event.position} is outside 0..9999")
     if event.categories:
         check_ids(*event.categories)
+    if event.exposures and event.type != EXPOSURE:
+        raise Refused(f"an event of type {event.type!r} has exposures; only {EXPOSURE!r} carries them")
     return event
 
 

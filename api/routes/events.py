@@ -17,8 +17,10 @@ from models.users import ERASE
 from streams.checks import Id, Millis
 from streams.errors import Refused
 from streams.events import Event, check
+from streams.exposures import EXPOSURE
 
-RESERVED = frozenset((ERASE,))  # said by workers alone: DELETE /v1/users/{user_id} is the way to it
+# said by workers alone (DELETE /v1/users/{user_id} is the way to it), and by the API beside a slate
+RESERVED = frozenset((ERASE, EXPOSURE))
 _FIELDS = Event.__struct_fields__
 
 
@@ -45,6 +47,8 @@ def complete(event: EventIn, now: int, columns: Columns) -> Event:
     """Return the event as it stands in the log, with all that its fold will need; raises Refused."""
     if event.type in RESERVED:
         raise Refused(f"type {event.type!r} is reserved")
+    if event.exposures:
+        raise Refused("exposures are reserved: the API writes them itself, beside what it shows")
     values: dict[str, Any] = {name: getattr(event, name) for name in _FIELDS}
     values["event_id"] = event.event_id or str(uuid7())
     values["at"] = event.at or now

@@ -50,6 +50,8 @@ def test_messagepack_is_taken_as_it_stands_in_the_log(api):
         ({"colour": "red"}, "unknown field `colour`"),
         ({"type": "Click!"}, "not a name"),
         ({"type": "erase"}, "reserved"),
+        ({"type": "exposure"}, "reserved"),
+        ({"exposures": [["e", 1, "a"]]}, "reserved"),
         ({"user_id": None}, "needs a user_id or a session_id"),
         ({"user_id": ""}, "length >= 1"),
         ({"user_id": "x" * 257}, "length <= 256"),
