@@ -53,5 +53,9 @@ class Cache:
         """Drop the answers of a user who did something."""
         self._of.pop(user, None)
 
+    def clear(self) -> None:
+        """Drop everything."""
+        self._of.clear()
+
     def __len__(self) -> int:
         return len(self._of)

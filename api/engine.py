@@ -15,12 +15,12 @@ from api.ladder import UNKNOWN, Count, Ladder, Outcome
 from api.rankers import NONE_LIVE, Rankers
 from api.stages import Clock, Stopwatch
 from api.state import State
-from models.experiments import assign, overrides
+from models.assignment import Assigned, Assigner, Experiments, Fixed, Unit
 from models.features import NAMES, Floats
 from models.scorer import Scorer
-from models.surfaces import Config, Surface, surface_with
+from models.surfaces import Config
 from models.users import User
-from streams.errors import Refused
+from streams.experiments import Known
 from streams.slates import Shown, Slate
 
 UNLOGGED = 32_768  # answers whose slate nobody has asked for yet; about 50 MB when full
@@ -48,7 +48,7 @@ class Unlogged(NamedTuple):
 class Engine:
     """Answers from one state at a time and one configuration; not for several threads, requests share scratch memory.
 
-    `rankers` are those of the registry, for surfaces of the full tier.
+    `rankers` are those of the registry, for surfaces of the full tier; `experiments` say who gets which arm.
     `scorer` is the light model instead of the one that was learned, which the state has. `clock` gives seconds for
     budgets and the cache; `observe` is told what each stage took, `count` what
     happened (answers and failures by rung).
@@ -58,10 +58,11 @@ class Engine:
         self, state: State, config: Config, clock: Clock = time.perf_counter, *,
         scorer: Scorer | None = None, observe: Observe = lambda _stage, _seconds: None,
         count: Count = lambda _name, _labels: None, rankers: Rankers = NONE_LIVE,
+        experiments: Experiments | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self._clock, self._observe, self._count = clock, observe, count
-        self._variants: dict[tuple[str | tuple[str, str], ...], Surface] = {}
+        self._experiments = experiments or Fixed(Assigner(Known(), config, 0))
         self._unlogged: OrderedDict[str, Unlogged] = OrderedDict()
         self._scorer, self._rankers = scorer, rankers
         self.serve(state)
@@ -70,7 +71,7 @@ class Engine:
         """Answer from this state from now on; what was answered from another one is not served again."""
         self.state = state
         self._ladder = Ladder(state, self.config, self._scorer, self._count, self._rankers)
-        self._cache = Cache()
+        self._cache, self._assigner = Cache(), self._experiments.assigner
         state.tables.on_user_change.append(self._cache.forget)
 
     def recommend(self, request: Request) -> Answer:
@@ -79,8 +80,7 @@ class Engine:
         if keep and (entry := self._entry(request)) is not None:
             return self._again(entry, request)
         unit = request.user_id or (request.session[0].user if request.session else "")
-        arms = assign(unit, self.config.experiments, request.surface) if unit else {}
-        return self._answer(request, arms, keep=keep)
+        return self._answer(request, self._assigned(request, unit), keep=keep)
 
     def cached(self, request: Request) -> Hit | None:
         """Return the answer as bytes if the cache has it: the short way, on which nothing is computed."""
@@ -103,7 +103,7 @@ class Engine:
         )  # fmt: skip
         if item_id not in self.state.columns.slot_of:
             return self._said(request, Outcome("empty", f"item {item_id!r} is not known"), str(uuid7()), {})
-        return self._answer(request, {}, user=User(trail=[item_id]))
+        return self._answer(request, self._assigned(request), user=User(trail=[item_id]))
 
     def popular(
         self, n: int = 20, surface: str = "home", category: str = "", context: dict[str, str] | None = None,
@@ -114,7 +114,7 @@ class Engine:
         request = Request(
             at=at, n=n, surface=surface, categories=categories, context=context or {}, request_id=request_id
         )
-        return self._answer(request, {}, user=User(), rungs=UNKNOWN)
+        return self._answer(request, self._assigned(request), user=User(), rungs=UNKNOWN)
 
     def slate(self, served: Answer | Hit) -> Slate:
         """Return what to log of an answer, with the features its scores came from; once per answer."""
@@ -135,16 +135,16 @@ class Engine:
         )  # fmt: skip
 
     def _answer(
-        self, request: Request, arms: dict[str, str], *, user: User | None = None,
+        self, request: Request, assigned: Assigned, *, user: User | None = None,
         rungs: tuple[str, ...] = (), keep: bool = False,
     ) -> Answer:  # fmt: skip
-        surface = self._surface(request.surface, arms)
+        surface = assigned.surface
         watch = Stopwatch(self._clock, surface.budget_ms / 1000.0)
         request_id = request.request_id or str(uuid7())
         outcome = self._ladder.serve(request, surface, seed=request_id, watch=watch, user=user, rungs=rungs)
         if outcome.failed and keep and (entry := self._entry(request, stale=True)) is not None:
             return self._again(entry, request, outcome.reason)
-        answer = self._said(request, outcome, request_id, arms)
+        answer = self._said(request, outcome, request_id, assigned.arms)
         if keep and answer.items and surface.ttl_s and not outcome.failed:
             self._keep(request, surface.ttl_s, answer)
         watch.lap("answer")
@@ -176,17 +176,15 @@ class Engine:
         if len(self._unlogged) > UNLOGGED:
             self._unlogged.popitem(last=False)
 
-    def _surface(self, name: str, arms: dict[str, str]) -> Surface:
-        surface = self._variants.get((name, *arms.items()))
-        if surface is None:
-            if name not in self.config.surfaces:
-                known = ", ".join(sorted(self.config.surfaces))
-                raise Refused(f"surface {name!r} is not configured; there are {known}")
-            surface = surface_with(self.config.surfaces[name], overrides(arms, self.config.experiments))
-            self._variants[name, *arms.items()] = surface
-        return surface
+    def _assigned(self, request: Request, unit: str = "") -> Assigned:
+        return self._experiments.assigner.assign(Unit(unit, request.context, request.surface))
 
     def _entry(self, request: Request, *, stale: bool = False) -> Entry | None:
+        if (
+            self._assigner is not self._experiments.assigner
+        ):  # a list of an arm that was stopped is not served again
+            self._cache.clear()
+            self._assigner = self._experiments.assigner
         return self._cache.get(request.user_id, _key(request), self._clock(), stale=stale)
 
     def _keep(self, request: Request, seconds: float, answer: Answer) -> None:

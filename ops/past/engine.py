@@ -16,17 +16,19 @@ from api.space import ItemSpace
 from api.state import State
 from api.tables import last_event
 from api.trends import Trends
-from models.experiments import Arm
+from models.assignment import Assigner, Fixed
 from models.items import ItemRow
 from models.popular import Popular
 from models.surfaces import Config
 from models.users import User
 from ops.state.scratch import Scratch
 from streams.changelog import NOTE
+from streams.experiments import Known
 from streams.partition import partition_of
 from streams.settings import Settings
 from streams.topology import STAGES
 
+NONE = Known()
 CHUNK = 1_000  # items taken over at once
 PATIENT = {"ttl_s": 0.0, "budget_ms": 10_000.0}  # nothing is served again, and nothing for want of time
 
@@ -138,17 +140,11 @@ class Then:
             pass
 
 
-def engine_of(state: State, config: Config) -> Engine:
-    """Return an engine that answers each request anew and takes its time."""
+def engine_of(state: State, config: Config, known: Known = NONE, at: int = 0) -> Engine:
+    """Return an engine that answers each request anew and takes its time, under the experiments of a time (ms)."""
     surfaces = {name: msgspec.structs.replace(one, **PATIENT) for name, one in config.surfaces.items()}
-    experiments = {}
-    for key, tried in config.experiments.items():
-        arms = {
-            name: Arm(arm.weight, {what: value for what, value in arm.set.items() if what not in PATIENT})
-            for name, arm in tried.arms.items()
-        }
-        experiments[key] = msgspec.structs.replace(tried, arms=arms)
-    return Engine(state, Config(config.actions, surfaces, experiments))
+    patient = Config(config.actions, surfaces)
+    return Engine(state, patient, experiments=Fixed(Assigner(known, patient, at, PATIENT)))
 
 
 class _Watched:

@@ -7,9 +7,10 @@ import pytest
 from api.answers import Request
 from api.travel import OfItem, OfList, OfUser, Past, answered
 from models.surfaces import load
-from ops.past.engine import Then, engine_of
+from ops.past.engine import NONE, Then, engine_of
 from ops.past.replay import advance, replay
 from ops.state.scratch import Scratch
+from streams.experiments import Arm, Decision, Definition, Known, Record
 from tests.ops.past.world import STEP, World
 
 
@@ -26,14 +27,14 @@ def past(world, tmp_path):
     """Make the past of a moment."""
     made = []
 
-    def make(at, config=""):
+    def make(at, known=NONE):
         on = world.ground(tmp_path / "snapshots")
         done = replay(on, at, tmp_path / f"then-{len(made)}")
         scratch = Scratch(tmp_path / f"then-{len(made)}", on.identity)
         made.append(scratch)
         then = Then(scratch, on.settings)
         then.settle(at)
-        return Past(at, engine_of(then.state, load(config)), done.manifest.positions)
+        return Past(at, engine_of(then.state, load(), known, at), done.manifest.positions)
 
     yield make
     for scratch in made:
@@ -80,10 +81,11 @@ def test_the_same_request_is_answered_alike_and_anew(world, past):
     assert first.rung == "full"
 
 
-def test_an_arm_brings_neither_haste_nor_a_cache(world, past, tmp_path):
-    config = tmp_path / "config.toml"
-    config.write_text("[experiments.e.arms.a]\nset = { ttl_s = 9.0, budget_ms = 0.001, diversity = 0.3 }\n")
-    then = past(world.half, config)
+def test_an_arm_brings_neither_haste_nor_a_cache(world, past):
+    hasty = Arm(set={"ttl_s": 9.0, "budget_ms": 0.001, "diversity": 0.3})
+    tried = Definition(key="e", arms={"a": hasty}, control="a")
+    record = Record(key="e", state="running", versions=(tried,), decided=(Decision("running", 1),))
+    then = past(world.half, Known({"e": record}))
     answers = [then.engine.recommend(Request(at=world.half, user_id="user-1")) for _ in range(2)]
     assert [answer.rung for answer in answers] == ["full", "full"]
     assert answers[0].arms == {"e": "a"}
