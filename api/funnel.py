@@ -22,6 +22,7 @@ from api.stages import Stopwatch
 from api.state import State
 from models import rerank
 from models.content import blend
+from models.exploration import Candidates, explore
 from models.features import CATALOGUE, Asker, Floats, Sparse
 from models.gather import gather, scatter
 from models.halves import widen
@@ -180,10 +181,12 @@ class Funnel:
             diversity=surface.diversity, vectors=vectors, pins=pins,
         )  # fmt: skip
         fresh = self._places.find(pool.fresh)
-        slate = rerank.explore(
-            order, fresh[fresh >= 0].astype(np.int64), categories, seed=self._seed,
-            epsilon=surface.explore.epsilon, slots=surface.explore.slots,
-            cap=surface.max_per_category, free=free, fixed=pins,
+        among = Candidates(
+            scores, categories, self._columns.ctr[pool.slots], self._columns.examined[pool.slots],
+            fresh[fresh >= 0].astype(np.int64),
+        )  # fmt: skip
+        slate = explore(
+            order, among, surface.explore, seed=self._seed, cap=surface.max_per_category, free=free, fixed=pins,
         )  # fmt: skip
         order = slate.order
         sources = [SOURCES[source] for source in pool.source[order].tolist()]

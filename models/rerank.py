@@ -1,11 +1,9 @@
-"""Rerank: from scored candidates to a slate: a varied top, pins, and places that explore.
+"""Rerank: from scored candidates to a list: a varied top, and pins.
 
 Scores come in final and are never changed for the neighbours' sake; only the order is decided here.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +16,6 @@ TOP = 10  # places that must be varied
 HEAD = 200  # candidates looked at closely
 DEMOTION = 0.01  # what a seen item keeps of its score where the surface demotes
 LEAST = 1e-6  # of a factor that a score below zero is divided by
-STEP = 3  # places between two that explore
 
 Mask = npt.NDArray[np.bool_]
 Order = npt.NDArray[np.int64]  # indices of candidates, best first
@@ -42,15 +39,6 @@ def boosted(scores: Floats, factor: Floats | np.float32) -> Floats:
     """
     raised: Floats = np.where(scores < 0.0, scores / np.maximum(factor, np.float32(LEAST)), scores * factor)
     return raised
-
-
-@dataclass(frozen=True, slots=True)
-class Slate:
-    """Which candidate stands where, the chance each had to stand there, and which of them explore."""
-
-    order: Order
-    propensity: npt.NDArray[np.float64]
-    explored: Mask
 
 
 def showable(items: Listed, slots: Slots, now: float, wanted: Codes | None = None) -> Mask:
@@ -106,57 +94,6 @@ def arrange(
     rest = iter(order[left[order]].tolist())
     slate += [held[place] if place in held else next(rest) for place in range(len(slate), n)]
     return np.array(slate, dtype=np.int64)
-
-
-def explore(
-    order: Order,
-    pool: Order,
-    categories: Codes,
-    *,
-    seed: str,
-    epsilon: float,
-    slots: int,
-    cap: int = 3,
-    free: Collection[int] = (),
-    fixed: Collection[int] = (),
-) -> Slate:
-    """Give some places, each with chance `epsilon`, to a candidate of the pool that is not in `order`.
-
-    Each place draws from a part of the pool of its own, so the chances are exact and independent: 1 - epsilon
-    for the item that stood there, epsilon / (size of the part) for each of the others. It is drawn from a
-    hash of `seed`, so a replay draws the same. The first place and the `fixed` ones are left alone.
-    """
-    order, propensity = order.copy(), np.ones(len(order))
-    explored = np.zeros(len(order), dtype=np.bool_)
-    top = min(TOP, len(order))
-    places = (
-        [place for place in range(top - 1, 0, -STEP) if place not in fixed][:slots] if epsilon > 0 else []
-    )
-    inside = np.zeros(len(categories), dtype=np.bool_)
-    inside[order] = True
-    pool = pool[~inside[pool]]
-    first = order[:top]
-    for n, place in enumerate(places):
-        part = pool[n :: len(places)]
-        if cap:  # whatever the other places draw, no category may stand there more than `cap` times
-            full = _full(categories[np.delete(first, place)], cap - len(places) + 1, free)
-            part = part[~np.isin(categories[part], full).any(axis=1)] if full else part
-        if len(part):
-            digest = blake2b(f"{seed}/{place}".encode(), digest_size=16).digest()
-            chance, pick = (int.from_bytes(half) / (1 << 64) for half in (digest[:8], digest[8:]))
-            explored[place] = chance < epsilon
-            propensity[place] = epsilon / len(part) if explored[place] else 1.0 - epsilon
-            if explored[place]:
-                order[place] = part[min(int(pick * len(part)), len(part) - 1)]
-    return Slate(order, propensity, explored)
-
-
-def _full(rows: Codes, cap: int, free: Collection[int]) -> list[int]:
-    counts: dict[int, int] = {}
-    for row in rows.tolist():
-        for code in set(row):
-            counts[code] = counts.get(code, 0) + 1
-    return [code for code, count in counts.items() if count >= cap and code >= 0 and code not in free]
 
 
 class _Top:

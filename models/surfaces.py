@@ -1,4 +1,4 @@
-"""Surfaces: one configuration per place where a list is shown, with the actions and experiments it speaks of.
+"""Surfaces: one configuration per place where a list is shown, with the actions it speaks of.
 
 A file is laid over the packaged `default.toml`, key by key, so that it says only what differs.
 """
@@ -15,7 +15,6 @@ import msgspec
 from msgspec import Meta
 
 from models.actions import DEFAULTS
-from models.experiments import Experiment
 from streams.errors import SettingsError
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -36,10 +35,19 @@ class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Explore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many places of a list try fresh items, and with what chance each."""
+    """Which places of a list try something else (models/exploration.py), and how often.
 
-    slots: Annotated[int, Meta(ge=0, le=3)] = 1
+    `epsilon` is the chance of a place of that kind, `temperature` how far plackett-luce strays, in standard deviations
+    of the scores. On average at most a share `budget` of a list's places explores. An item is fresh until it was looked
+    at `until` times.
+    """
+
+    kind: Literal["epsilon", "thompson", "plackett-luce"] = "epsilon"
+    slots: Annotated[int, Meta(ge=0, le=9)] = 1
     epsilon: Share = 0.1
+    temperature: Annotated[float, Meta(ge=0.001, le=100.0)] = 0.2
+    budget: Share = 0.1
+    until: Annotated[float, Meta(ge=0.0, le=1_000_000.0)] = 200.0
 
 
 class Ahead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +95,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     actions: dict[str, float]
     surfaces: dict[str, Surface]
-    experiments: dict[str, Experiment] = {}
 
 
 def load(path: Path | str | None = None) -> Config:
@@ -113,29 +120,13 @@ def parse(said: Mapping[str, Any]) -> Config:
     """Return the configuration of parsed TOML; raises SettingsError, naming key and value."""
     for key in said:
         if key not in Config.__struct_fields__:
-            raise SettingsError(
-                f"{key}={said[key]!r}: unknown; a configuration has actions, surfaces, experiments"
-            )
+            raise SettingsError(f"{key}={said[key]!r}: unknown; a configuration has actions and surfaces")
     actions = _convert("actions", {**DEFAULTS, **_table("actions", said)}, dict[str, float])
     _check_numbers("actions", actions, -1000.0)
     surfaces = {name: surface_of(f"surfaces.{name}", raw) for name, raw in _table("surfaces", said).items()}
     for name, surface in surfaces.items():
-        _check_actions(f"surfaces.{name}", surface, actions)
-    experiments = {}
-    for key, raw in _table("experiments", said).items():
-        where = f"experiments.{key}"
-        experiments[key] = experiment = _convert(where, raw, Experiment)
-        experiment.check(where)
-        for name in experiment.surfaces:
-            if name not in surfaces:
-                raise SettingsError(
-                    f"{where}.surfaces={name!r} is not a surface; there are {sorted(surfaces)}"
-                )
-        for arm, tried in experiment.arms.items():
-            for name in experiment.surfaces or surfaces:
-                within = f"{where}.arms.{arm}.set"
-                _check_actions(within, surface_with(surfaces[name], tried.set, within), actions)
-    return Config(actions, surfaces, experiments)
+        check_actions(f"surfaces.{name}", surface, actions)
+    return Config(actions, surfaces)
 
 
 def surface_of(where: str, said: Any) -> Surface:
@@ -152,6 +143,16 @@ def surface_of(where: str, said: Any) -> Surface:
 def surface_with(surface: Surface, overrides: Mapping[str, Any], where: str = "overrides") -> Surface:
     """Return a surface with some parameters replaced; raises SettingsError."""
     return surface_of(where, _laid_over(msgspec.to_builtins(surface), overrides)) if overrides else surface
+
+
+def check_actions(where: str, surface: Surface, actions: Mapping[str, float]) -> None:
+    """Raise SettingsError for a surface that weighs an action nobody learns."""
+    for name, weight in surface.actions.items():
+        if not actions.get(name):
+            known = ", ".join(sorted(each for each in actions if actions[each]))
+            raise SettingsError(
+                f"{where}.actions.{name}={weight}: no action that is learned; there are {known}"
+            )
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,15 +181,6 @@ def _convert(where: str, said: Any, kind: type[T]) -> T:
         for part in (steps := re.findall(r"\w+", path)):
             value = value.get(part, value) if isinstance(value, Mapping) else value
         raise SettingsError(f"{'.'.join((where, *steps))}={value!r}: {message}") from None
-
-
-def _check_actions(where: str, surface: Surface, actions: Mapping[str, float]) -> None:
-    for name, weight in surface.actions.items():
-        if not actions.get(name):
-            known = ", ".join(sorted(each for each in actions if actions[each]))
-            raise SettingsError(
-                f"{where}.actions.{name}={weight}: no action that is learned; there are {known}"
-            )
 
 
 def _check_numbers(where: str, numbers: Mapping[str, float], low: float) -> None:

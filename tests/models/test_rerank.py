@@ -1,13 +1,12 @@
-"""Laws of the slate: varied, pinned, explored with exact chances, and never shorter than it could be."""
+"""Laws of the slate: varied, pinned, and never shorter than it could be."""
 
 from collections import Counter
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.rerank import STEP, TOP, arrange, best, explore
+from models.rerank import TOP, arrange, best
 
 
 @st.composite
@@ -82,64 +81,3 @@ def test_pins_stand_where_they_are_pinned(made, pins, n):
     for place, index in pins.items():
         if place < len(order):
             assert order[place] == index
-
-
-@settings(deadline=None)
-@given(
-    made=candidates(),
-    n=st.integers(1, 40),
-    slots=st.integers(0, 3),
-    cap=st.integers(0, 3),
-    epsilon=st.floats(0.01, 1.0),
-    seed=st.text(),
-)
-def test_exploring_keeps_the_slate_distinct_and_varied(*, made, n, slots, cap, epsilon, seed):
-    scores, categories, rng = made
-    order = arrange(scores, categories, n, cap=cap)
-    pool = rng.permutation(len(scores))[:30]
-    slate = explore(order, pool, categories, seed=seed, epsilon=epsilon, slots=slots, cap=cap)
-    assert len(set(slate.order.tolist())) == len(order)
-    assert ((slate.propensity > 0) & (slate.propensity <= 1)).all()
-    assert (slate.order[~slate.explored] == order[~slate.explored]).all()
-    assert slate.explored.sum() <= slots
-    top = min(TOP, len(order))
-    assert most_of_a_category(categories, slate.order[:top]) <= max(
-        cap or TOP, most_of_a_category(categories, order[:top])
-    )
-
-
-@pytest.mark.parametrize("slots", [1, 2, 3])
-def test_logged_chances_are_the_true_ones(slots):
-    scores = np.linspace(1, 0, 40, dtype=np.float32)
-    categories = np.full((40, 1), -1, np.int32)
-    order, pool, epsilon, rounds = np.arange(10), np.arange(20, 32), 0.4, 4000
-    assert len(arrange(scores, categories, 10)) == 10
-    shown, chance = Counter(), {}
-    for n in range(rounds):
-        slate = explore(order, pool, categories, seed=f"r{n}", epsilon=epsilon, slots=slots)
-        for place in range(TOP - 1, TOP - 1 - slots * STEP, -STEP):
-            shown[place, int(slate.order[place])] += 1
-            chance[place, int(slate.order[place])] = slate.propensity[place]
-    for place in range(TOP - 1, TOP - 1 - slots * STEP, -STEP):
-        assert sum(p for (at, _), p in chance.items() if at == place) == pytest.approx(1.0)
-    for key, probability in chance.items():
-        assert shown[key] / rounds == pytest.approx(probability, abs=0.03)
-
-
-def test_what_is_drawn_depends_on_the_seed_alone():
-    categories = np.full((40, 1), -1, np.int32)
-    once, again = (
-        explore(np.arange(10), np.arange(20, 40), categories, seed="s", epsilon=1.0, slots=2)
-        for _ in range(2)
-    )
-    assert once.order.tolist() == again.order.tolist()
-    assert once.explored.sum() == 2
-    assert not once.explored[0]
-
-
-def test_nothing_explores_without_a_pool_or_epsilon():
-    categories = np.full((10, 1), -1, np.int32)
-    for pool, epsilon in ((np.arange(0), 1.0), (np.arange(10), 1.0), (np.arange(5, 10), 0.0)):
-        slate = explore(np.arange(10), pool, categories, seed="s", epsilon=epsilon, slots=1)
-        assert slate.propensity.tolist() == [1.0] * 10
-        assert not slate.explored.any()
