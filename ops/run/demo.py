@@ -6,12 +6,9 @@ answered stands in the log. Every check reads what the parts published, not what
 
 import contextlib
 import json
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,10 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models.users import FOLDED, User
-from ops.broker import embedded, topics
+from ops.broker import topics
 from ops.broker.lag import committed
 from ops.log import groceries
-from ops.processes import Processes, free_port, is_free
+from ops.processes import Processes
+from ops.run import system
 from streams import items as catalogue
 from streams import slates
 from streams.changelog import Reading, Record
@@ -32,8 +30,6 @@ from streams.read import records
 from streams.settings import Settings
 from streams.write import EventWriter, producer
 
-PARTITIONS = 4
-PORT = 8088
 SECONDS = 90  # to wait for a state that must come
 PUBLISHED = 1.0  # seconds in which what items and lists say of folded users reaches the API
 SHOWN = 5
@@ -62,30 +58,10 @@ def run(count: int, *, stay: bool, as_json: bool) -> int:
 @contextlib.contextmanager
 def _system() -> Iterator[tuple[Settings, httpx.Client, Processes]]:
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="refold-demo-")))
-        bootstrap = stack.enter_context(embedded.running(folder))
-        port = PORT if is_free(PORT) else free_port()
-        settings = Settings(
-            kafka=bootstrap,
-            kafka_idempotence=False,
-            partitions=PARTITIONS,
-            data=folder,
-            port=port,
-        )
-        topics.ensure(settings)
-        processes = stack.enter_context(Processes(folder))
-        api = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10))
+        settings = stack.enter_context(system.embedded_settings("demo"))
         with console.status("starting a worker and the API ..."):
-            refold = [sys.executable, "-m", "ops.cli"]
-            processes.start("worker", [*refold, "worker"], env=settings.environment())
-            processes.start(
-                "api",
-                [*refold, "api"],
-                env=settings.environment(),
-                ready=lambda: _ready(api),
-                seconds=SECONDS,
-            )
-        yield settings, api, processes
+            base, processes = stack.enter_context(system.running(settings))
+        yield settings, stack.enter_context(httpx.Client(base_url=base, timeout=10)), processes
 
 
 def _play(settings: Settings, api: httpx.Client, lines: Any) -> dict[str, Any]:
@@ -185,13 +161,6 @@ def _show(titles: dict[str, str], answer: dict[str, Any], head: str) -> None:
         console.print(
             f"  {place}. {titles.get(item['item_id'], item['item_id']):44} {item['source']}", highlight=False
         )
-
-
-def _ready(api: httpx.Client) -> bool:
-    try:
-        return api.get("/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def _folded(settings: Settings) -> int:
