@@ -9,6 +9,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A request for a list; `user_id` is empty for someone anonymous, whose `session` events come along.
 
     `at` is the time of the request in ms; `categories` keeps only items of one of them; `exclude` holds item ids.
+    `offered` are item ids to be ranked, best first to the client, where no others shall be.
     `request_id` names the answer and draws what is explored; one is made when it is empty.
     """
 
@@ -20,6 +21,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     categories: tuple[str, ...] = ()
     context: dict[str, str] = {}
     exclude: tuple[str, ...] = ()
+    offered: tuple[str, ...] = ()
     explain: bool = False
     request_id: str = ""
 

@@ -22,7 +22,7 @@ from api.operations import EscapedPaths, Operation, routes
 from api.producer import Producer
 from api.rankers import NONE_LIVE
 from api.registry import Follower
-from api.routes import events, health, items, pages, recommend, users
+from api.routes import events, health, items, pages, rank, recommend, users
 from api.services import Services, wall_clock
 from api.slates import SlateLog
 from api.state import State
@@ -37,7 +37,7 @@ INGESTING = 128  # at once; each waits for Kafka and holds a body of at most 1 M
 
 def operations(services: Services) -> list[Operation]:
     """Return every operation; the most asked first, since routes are tried in order."""
-    parts = (recommend, events, users, items, health)
+    parts = (recommend, rank, events, users, items, health)
     found = [operation for part in parts for operation in part.operations(services)]
     return [*found, *pages.operations(found)]
 

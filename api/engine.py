@@ -12,6 +12,7 @@ from api.answers import Answer, Request
 from api.cache import Cache, Entry
 from api.explain import freshness, placed
 from api.ladder import UNKNOWN, Count, Ladder, Outcome
+from api.offered import unknown
 from api.rankers import NONE_LIVE, Rankers
 from api.stages import Clock, Stopwatch
 from api.state import State
@@ -23,6 +24,7 @@ from models.users import User
 from streams.experiments import Known
 from streams.slates import Shown, Slate
 
+LOGGED = 200  # places of a list that are written down
 UNLOGGED = 32_768  # answers whose slate nobody has asked for yet; about 50 MB when full
 
 Observe = Callable[[str, float], None]  # stage, seconds
@@ -76,7 +78,7 @@ class Engine:
 
     def recommend(self, request: Request) -> Answer:
         """Return a list for someone; raises Refused for a surface that is not configured."""
-        keep = not (request.session or request.explain)
+        keep = not (request.session or request.explain or request.offered)
         if keep and (entry := self._entry(request)) is not None:
             return self._again(entry, request)
         unit = request.user_id or (request.session[0].user if request.session else "")
@@ -123,10 +125,12 @@ class Engine:
         more = self._unlogged.pop(served.request_id, Unlogged(0))
         if more.same_as:
             return _repeated(served, served.request_id, more.at, more.same_as)
-        rows = [()] * len(served.items) if more.rows is None else [tuple(row) for row in more.rows.tolist()]
+        items = served.items[:LOGGED]
+        rows = [] if more.rows is None else [tuple(row) for row in more.rows.tolist()]
+        rows += [()] * (len(items) - len(rows))  # what is not known has no features
         shown = tuple(
             Shown(item.item_id, place, item.score, item.propensity, item.source, row)
-            for place, (item, row) in enumerate(zip(served.items, rows, strict=True))
+            for place, (item, row) in enumerate(zip(items, rows, strict=True))
         )
         return Slate(
             request_id=served.request_id, user_id=served.user_id, at=more.at, surface=served.surface,
@@ -155,9 +159,11 @@ class Engine:
     def _said(self, request: Request, outcome: Outcome, request_id: str, arms: dict[str, str]) -> Answer:
         ranked, user, reason = outcome.ranked, outcome.user, outcome.reason
         items = () if ranked is None else placed(ranked, self.state, user, request)
+        items = (*items, *unknown(self.state.columns, request))[: request.n]
         if items and len(items) < request.n:
-            reason = reason or f"only {len(items)} items are available"
-        self._remember(request_id, Unlogged(request.at, None if ranked is None else ranked.rows))
+            reason = "; ".join(filter(None, (reason, f"only {len(items)} items are available")))
+        rows = None if ranked is None or ranked.rows is None else ranked.rows[:LOGGED].copy()
+        self._remember(request_id, Unlogged(request.at, rows))
         self._count("answers", {"surface": request.surface, "rung": outcome.rung})
         return Answer(
             request_id=request_id, user_id=request.user_id, surface=request.surface, rung=outcome.rung,

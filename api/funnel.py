@@ -18,6 +18,7 @@ from api.asker import asker_of, popular_here
 from api.candidates import SOURCES, Pool, collect
 from api.columns import Slots
 from api.filter import Filter, nothing
+from api.offered import fused, offered
 from api.stages import Stopwatch
 from api.state import State
 from models import rerank
@@ -127,11 +128,16 @@ class Funnel:
 
     def popular(self) -> Ranked:
         """Rank by popularity anywhere."""
-        self._pool = self._filter.fill(nothing(self._places), self._request.n, self._places)
-        return self._slate(self._pool, self._pool.merit)
+        if not self._request.offered:
+            self._pool = self._filter.fill(nothing(self._places), self._request.n, self._places)
+        pool = self.candidates()
+        return self._slate(pool, pool.merit)
 
     def candidates(self) -> Pool:
         """Return what may be shown of what the sources found, filled up where that is little."""
+        if self._pool is None and self._request.offered:
+            self._pool = self._filter.keep(offered(self._columns, self._request, self._places), self._places)
+            self._watch.lap("filter")
         if self._pool is None:
             n, places = max(FLOOR, 2 * self._request.n), self._places
             pool = collect(
@@ -173,6 +179,8 @@ class Funnel:
         models: dict[str, str] | None = None,
     ) -> Ranked:  # fmt: skip
         surface, categories = self._surface, self._columns.categories[pool.slots]
+        if self._request.offered:
+            scores = fused(scores, pool.merit, surface.trust)
         scores = self._boosted(pool, scores, categories)
         pins = self._pinned()
         free = () if self._filter.wanted is None else self._filter.wanted.tolist()

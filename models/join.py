@@ -140,8 +140,8 @@ def _showing(slate: Slate) -> Showing | None:
     request = digest(slate.request_id, 8)
     if slate.same_as:
         return Showing(slate.at, request, digest(slate.same_as, 8))
-    items = slate.items[:PLACES]
-    if not slate.features or any(len(item.features) != len(slate.features) for item in items):
+    items = [item for item in slate.items[:PLACES] if item.features]  # an unknown one, at the end, has none
+    if not slate.features or not items or any(len(item.features) != len(slate.features) for item in items):
         return None
     matrix = np.array([item.features for item in items], np.float32)
     names = tuple(item.item_id for item in items)

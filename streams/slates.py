@@ -23,10 +23,10 @@ class Shown(msgspec.Struct, frozen=True, array_like=True):
 class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a slate was the answer to: `operation` as the API names it, `beside` the item of `similar`.
 
-    A session that came with an anonymous request is not kept.
+    A session that came with a request is not kept, nor are the candidates of `rank`.
     """
 
-    operation: Literal["recommend", "recommendAnonymous", "similar", "popular"] = "recommend"
+    operation: Literal["recommend", "recommendAnonymous", "similar", "popular", "rank"] = "recommend"
     n: int
     categories: tuple[str, ...] = ()
     context: dict[str, str] = {}

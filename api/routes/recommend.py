@@ -125,7 +125,7 @@ def operations(services: Services) -> list[Operation]:
         with gate.enter(call.scope):
             request = Request(
                 at=at,
-                session=tuple(_of_session(event, at, services) for event in asked.session),
+                session=tuple(of_session(event, at, services) for event in asked.session),
                 n=asked.n,
                 surface=asked.surface,
                 categories=asked.categories,
@@ -226,7 +226,8 @@ def _asked(request: Request, operation: Literal["recommend", "recommendAnonymous
     )
 
 
-def _of_session(event: EventIn, at: int, services: Services) -> Event:
+def of_session(event: EventIn, at: int, services: Services) -> Event:
+    """Return an event of a session that came with a request, as the log would have it; raises Refused."""
     if event.user_id is None and event.session_id is None:
         event = msgspec.structs.replace(event, session_id=SESSION_ID)
     return complete(event, at, services.tables.columns)

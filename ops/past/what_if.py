@@ -155,6 +155,8 @@ def _answerable(slate: Slate, current: Config, other: Config, skipped: Counter[s
         reason = "from before requests were written down"
     elif slate.asked.operation == "recommendAnonymous":
         reason = "anonymous: the session is not kept"
+    elif slate.asked.operation == "rank":
+        reason = "ranked: the client's candidates are not kept"
     elif slate.surface not in current.surfaces or slate.surface not in other.surfaces:
         reason = f"surface {slate.surface!r} is not configured any more"
     if reason:
