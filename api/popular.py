@@ -51,5 +51,5 @@ class PopularLists:
         sums = {item: total for row in rows for item, total in row.items.items()}
         slots = np.array([self._columns.slot(item) for item in sums], dtype=np.int64)
         totals = np.array(list(sums.values()), dtype=np.float64)
-        order = np.lexsort((slots, -totals))
+        order = np.lexsort((self._columns.seen_hash[slots], -totals))  # slots differ by process
         return slots[order], totals[order]

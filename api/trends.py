@@ -1,6 +1,7 @@
 """Trends: what is chosen lately, more than usual, or not known yet; computed from the columns now and then.
 
-A request gathers from ready lists and arrays, which are at most a few seconds old.
+A request gathers from ready lists and arrays, which are at most a few seconds old. Equals are listed by the hashes of
+their ids: slots tell which item came first, and that differs from process to process.
 """
 
 import time
@@ -112,14 +113,14 @@ def picture_of(columns: Columns, n: int, now: int) -> Picture:
     live = columns.listed[:n] & columns.available[:n] & (columns.expires_at[:n] > now)
     slots = np.flatnonzero(live)
     heat = np.log1p(week[slots]) + OVERALL * np.log1p(columns.chosen[slots])
-    hottest = slots[np.argsort(-heat, kind="stable")]
+    hottest = slots[np.lexsort((columns.seen_hash[slots], -heat))]
     rising = slots[trend[slots] > RISING]
     return Picture(
         hour,
         day,
         week,
         trend,
-        trending=rising[np.argsort(-trend[rising], kind="stable")][:LISTED],
+        trending=rising[np.lexsort((columns.seen_hash[rising], -trend[rising]))][:LISTED],
         fresh=new(columns, slots, now),
         popular_all=hottest[:LISTED],
         by_category=grouped(columns.categories[hottest], hottest),
@@ -155,7 +156,7 @@ def new(columns: Columns, slots: Slots, now: int) -> Slots:
     age = np.where(np.isnan(born), FRESH, now - born)
     slots, age = slots[(age >= 0) & (age <= FRESH)], age[(age >= 0) & (age <= FRESH)]
     looked = np.floor(np.log2(1.0 + columns.examined[slots]))
-    return slots[np.lexsort((age, looked))][:LISTED]
+    return slots[np.lexsort((columns.seen_hash[slots], age, looked))][:LISTED]
 
 
 def grouped(categories: npt.NDArray[np.int32], ranked: Slots) -> dict[int, Slots]:

@@ -136,3 +136,20 @@ def test_an_item_that_comes_between_two_pictures_counts_nothing():
     columns.slot("one more")
     trends.show(picture)
     assert trends.week[0] == 1.0
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.permutations(range(12)))
+def test_equals_are_listed_alike_in_whatever_order_items_were_met(order):
+    rows = [item([NOW - DAY] * (n % 3), categories=["a"]) for n in range(12)]
+
+    def lists(order):
+        columns = Columns(8)
+        for n in order:
+            columns.put(f"i{n}", rows[n])
+        trends = Trends(columns)
+        trends.refresh(NOW)
+        found = trends.popular_all, trends.fresh, trends.trending, trends.by_category(columns.category("a"))
+        return [[columns.ids[slot] for slot in one] for one in found]
+
+    assert lists(order) == lists(range(12))
