@@ -12,8 +12,10 @@ from streams.settings import Settings
 POLL_MS = 1_000
 
 
-async def heard(settings: Settings, topic: str) -> AsyncGenerator[dict[str, bytes], None]:
-    """Yield the last words by name, at first once all was read, then whenever the broker answers.
+async def heard(
+    settings: Settings, topic: str, stands: control.Stands = control.last
+) -> AsyncGenerator[dict[str, bytes], None]:
+    """Yield the words that count by name, at first once all was read, then whenever the broker answers.
 
     Raises KafkaError, and TopologyError where the topic is missing; to be closed by whoever stops listening.
     """
@@ -31,9 +33,6 @@ async def heard(settings: Settings, topic: str) -> AsyncGenerator[dict[str, byte
             if await reader.position(place) >= end:
                 yield said
             for record in (await reader.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
-                if record.value is None:
-                    said.pop(record.key.decode(), None)
-                else:
-                    said[record.key.decode()] = record.value
+                control.hear(said, record.key.decode(), record.value, stands)
     finally:
         await close(reader)

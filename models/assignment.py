@@ -6,9 +6,10 @@ experiment infrastructure"; Kohavi, Tang and Xu 2020, "Trustworthy online contro
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import accumulate
+from struct import Struct
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -16,13 +17,16 @@ import numpy as np
 
 from models.features import Floats
 from models.surfaces import Config, Explore, Surface, surface_with
-from streams.errors import Refused
-from streams.experiments import BOTH, HOLDOUT, Definition, Known
+from streams.errors import Refused, SettingsError
+from streams.experiments import BOTH, HOLDOUT, Definition, Known, Where
 from streams.exposures import Exposure
 
 ITEMS = 1 << 20  # factors of items remembered
+COMBINATIONS = 4096  # of arms remembered
+HELD = "in the global holdout"
 _WHOLE = 1 << 64
-_NOTHING: Mapping[str, Any] = {}
+_PAIR: Callable[[bytes], tuple[int, int]] = Struct(">QQ").unpack
+NOTHING: Mapping[str, Any] = {}
 
 
 class Unit(NamedTuple):
@@ -33,12 +37,12 @@ class Unit(NamedTuple):
     """
 
     id: str
-    context: Mapping[str, str] = _NOTHING
+    context: Mapping[str, str] = NOTHING
     surface: str = "home"
     events: int = 0
-    profile: Mapping[str, Any] = _NOTHING
-    before: Mapping[str, tuple[int, str]] = _NOTHING
-    forced: Mapping[str, str] = _NOTHING
+    profile: Mapping[str, Any] = NOTHING
+    before: Mapping[str, tuple[int, str]] = NOTHING
+    forced: Mapping[str, str] = NOTHING
     session: str = ""
 
 
@@ -55,7 +59,7 @@ class Assigned(NamedTuple):
     exposures: tuple[Exposure, ...] = ()
     interleaved: tuple[Surface, Surface] | None = None
     between: str = ""
-    others: Mapping[str, tuple[Surface, ...]] = _NOTHING
+    others: Mapping[str, tuple[Surface, ...]] = NOTHING
     held: bool = False
 
 
@@ -85,52 +89,68 @@ def bucket(seed: str, unit: str) -> float:
 class Assigner:
     """Assigns what is `known` of experiments at `now` (ms); until a step of a ramp at `until` nothing changes.
 
-    `over` is laid over every surface, above all arms.
+    `over` is laid over every surface, above all arms. What the configuration has no place for is `refused`, with the
+    reason, and takes no part.
     """
 
-    def __init__(self, known: Known, config: Config, now: int, over: Mapping[str, Any] = _NOTHING) -> None:
-        self.known = known
+    def __init__(self, known: Known, config: Config, now: int, over: Mapping[str, Any] = NOTHING) -> None:
+        self.known, self.refused = known, dict[str, str]()
         self._config, self._over = config, over
         self._holdout, self._held = _hasher(f"{HOLDOUT}/{known.holdout.seed}"), known.holdout.share * _WHOLE
-        running = [one for record in known.records.values() if (one := record.at(now))]
-        running.sort(key=lambda one: one.key)
-        self._of = {one.key: one for one in running}
-        self.until = min((step.at for one in running for step in one.ramp if step.at > now), default=None)
-        plans = [_Plan(one, one.share(now)) for one in running if one.unit != "item"]
-        self._plans = {
-            name: [plan for plan in plans if not plan.surfaces or name in plan.surfaces]
-            for name in config.surfaces
-        }
-        items = [_Plan(one, one.share(now)) for one in running if one.unit == "item"]
-        self._factors = {
-            name: _Factors([plan for plan in items if not plan.surfaces or name in plan.surfaces])
-            for name in config.surfaces
-        }
+        self._of: dict[str, Definition] = {}
+        for key, record in sorted(known.records.items()):
+            tried = record.at(now)
+            if tried is not None and self._fits(tried):
+                self._of[key] = tried
+        steps = [step.at for tried in self._of.values() for step in tried.ramp]
+        self.until = min((at for at in steps if at > now), default=None)
+        every = [_Plan(tried, tried.share(now)) for tried in self._of.values()]
+        self._plans, self._factors = {}, {}
+        for name in config.surfaces:
+            here = [plan for plan in every if not plan.tried.surfaces or name in plan.tried.surfaces]
+            self._plans[name] = [plan for plan in here if plan.tried.unit != "item"]
+            self._factors[name] = _Factors([plan for plan in here if plan.tried.unit == "item"])
         self._ready: dict[tuple[Any, ...], Assigned] = {}
 
     def assign(self, unit: Unit) -> Assigned:
         """Return what a unit gets; raises Refused for a surface that is not configured and for an arm that is not."""
+        arms: list[tuple[str, str]] = []
+        held = False
+        for key, arm, why in self.met(unit):
+            if arm:
+                arms.append((key, arm))
+            elif why == HELD:
+                held = True
+                break
+        return self._get(unit, tuple(arms), held=held)
+
+    def met(self, unit: Unit) -> Iterator[tuple[str, str, str]]:
+        """Yield each experiment of the surface with the unit's arm, "" outside of it, and why."""
         plans = self._plans.get(unit.surface)
         if plans is None:
-            known = ", ".join(sorted(self._plans))
-            raise Refused(f"surface {unit.surface!r} is not configured; there are {known}")
-        for key, arm in unit.forced.items():
+            raise Refused(
+                f"surface {unit.surface!r} is not configured; there are {', '.join(sorted(self._plans))}"
+            )
+        forced = unit.forced
+        for key, arm in forced.items():
             self._check_forced(key, arm)
         who = unit.id.encode()
-        if who and self._held and not unit.forced and self._holdout(who)[0] < self._held:
-            return self._get(unit.surface, (), held=True)
-        arms: list[tuple[str, str]] = []
+        if self._held and who and not forced and self._holdout(who)[0] < self._held:
+            yield HOLDOUT, "", HELD
+            return
         places: dict[str, int] = {}
         merged = False
         for plan in plans:
-            if unit.forced and plan.key in unit.forced:
-                arm = unit.forced[plan.key]
-            else:
-                arm = plan.arm(unit, who, places) if who else ""
-            if arm and not (merged and arm == BOTH):
-                merged = merged or arm == BOTH
-                arms.append((plan.key, arm))
-        return self._get(unit.surface, tuple(arms), tuple(unit.forced))
+            arm, why = "", "nobody is known"
+            if forced and plan.key in forced:
+                arm, why = forced[plan.key], "forced"
+            elif who:
+                arm, why = plan.arm(unit, who, places)
+            if arm == BOTH:
+                if merged:
+                    arm, why = "", "another interleaved experiment came before"
+                merged = True
+            yield plan.key, arm, why
 
     def item_factors(self, items: Sequence[str], surface: str) -> Floats | None:
         """Return the factor on each item's score, float32 (n,), None where no item is tried on the surface."""
@@ -141,16 +161,24 @@ class Assigner:
             factors.clear()
         return np.fromiter(map(factors.__getitem__, items), dtype=np.float32, count=len(items))
 
-    def _get(
-        self, surface: str, arms: tuple[tuple[str, str], ...], forced: tuple[str, ...] = (), *, held: bool = False
-    ) -> Assigned:  # fmt: skip
-        key = (surface, arms, forced, held)
+    def _get(self, unit: Unit, arms: tuple[tuple[str, str], ...], *, held: bool) -> Assigned:
+        key = (unit.surface, arms, tuple(unit.forced), held)
         found = self._ready.get(key)
         if found is None:
-            found = self._ready[key] = self._made(surface, dict(arms), forced, held=held)
-        return found
+            if len(self._ready) >= COMBINATIONS:
+                self._ready.clear()
+            found = self._ready[key] = self._made(unit.surface, dict(arms), unit.forced, held=held)
+        if not (unit.session and found.exposures):
+            return found
+        return found._replace(
+            exposures=tuple(
+                msgspec.structs.replace(one, unit=unit.session)
+                if self._of[one.experiment].unit == "session" else one
+                for one in found.exposures
+            )
+        )  # fmt: skip
 
-    def _made(self, name: str, arms: dict[str, str], forced: tuple[str, ...], *, held: bool) -> Assigned:
+    def _made(self, name: str, arms: dict[str, str], forced: Collection[str], *, held: bool) -> Assigned:
         surface = self._surface(name, arms)
         if held:
             explore = Explore(slots=0, epsilon=0.0)
@@ -185,6 +213,20 @@ class Assigner:
                 )
         return surface_with(surface, self._over)
 
+    def _fits(self, tried: Definition) -> bool:
+        surfaces = self._config.surfaces
+        try:
+            for name in tried.surfaces or surfaces:
+                if (below := surfaces.get(name)) is None:
+                    self.refused[tried.key] = f"surface {name!r} is not configured"
+                    return False
+                for arm, one in tried.arms.items() if tried.unit != "item" else ():
+                    surface_with(below, one.set, f"arms.{arm}.set")
+        except SettingsError as error:
+            self.refused[tried.key] = str(error)
+            return False
+        return True
+
     def _check_forced(self, key: str, arm: str) -> None:
         tried = self._of.get(key)
         if tried is None or tried.unit == "item":
@@ -200,52 +242,51 @@ class _Plan:
     """An experiment as it is asked: who takes part, and where the arms begin and end, between 0 and 2^64."""
 
     def __init__(self, tried: Definition, share: float) -> None:
-        self.key, self.surfaces, self._unit, self._tried = tried.key, tried.surfaces, tried.unit, tried
-        self._where = tried.where if tried.where != type(tried.where)() else None
-        self._hash = _hasher(tried.seed or tried.key)
-        self._layer = f"{tried.unit}/{tried.layer}" if tried.layer else ""
-        self._layer_hash = _hasher(f"layer/{tried.layer}")
+        self.key, self.tried = tried.key, tried
+        self._targets = tried.where != Where()
+        self._session = tried.unit == "session"
+        self._layer, self._layer_hash = tried.layer, _hasher(f"layer/{tried.layer}")
         self._from, self._to = (int(end * _WHOLE) for end in tried.slice)
-        self._share = int(share * _WHOLE)
-        self._both, self._sticky = tried.kind == "interleaved", tried.sticky
-        weighed = {name: arm.weight for name, arm in tried.arms.items() if arm.weight}
-        total = sum(weighed.values())
-        self.names = list(weighed)
-        self._bounds = [int(end / total * _WHOLE) for end in accumulate(weighed.values())][:-1]
+        self._hash, self._share = _hasher(tried.seed or tried.key), int(share * _WHOLE)
+        weights = {name: arm.weight for name, arm in tried.arms.items() if arm.weight}
+        total = sum(weights.values())
+        self._names = [BOTH] if tried.kind == "interleaved" else list(weights)
+        ends = [int(end / total * _WHOLE) for end in accumulate(weights.values())]
+        self._ends = [] if tried.kind == "interleaved" else ends[:-1]
 
-    def arm(self, unit: Unit, who: bytes, places: dict[str, int]) -> str:
-        """Return the arm of a unit, "" outside; `places` remembers where the unit stands in each layer."""
-        if self._where is not None and not self._concerns(unit):
-            return ""
-        if self._unit == "session" and unit.session:
+    def arm(self, unit: Unit, who: bytes, places: dict[str, int]) -> tuple[str, str]:
+        """Return the arm of a unit, "" outside, and why; `places` remembers where it stands in each layer."""
+        if self._targets and not self._concerns(unit):
+            return "", "not targeted"
+        if self._session and unit.session:
             who = unit.session.encode()
         if self._layer:
             place = places.get(self._layer)
             if place is None:
                 place = places[self._layer] = self._layer_hash(who)[0]
             if not self._from <= place < self._to:
-                return ""
-        arm = self.draw(who)
-        if self._sticky and arm and self.key in unit.before:
-            kept = unit.before[self.key][1]
-            return kept if kept in self.names else arm
-        return arm
+                return "", "outside its slice of the layer"
+        arm = self.drawn(who)
+        if not arm:
+            return "", "the ramp is not there yet"
+        if self.tried.sticky and self.key in unit.before:
+            version, kept = unit.before[self.key]
+            if kept in self._names:
+                return kept, f"kept from version {version}"
+        return arm, "drawn by the hash"
 
-    def draw(self, who: bytes) -> str:
+    def drawn(self, who: bytes) -> str:
         """Return the arm the hash draws, "" for a unit that the ramp has not reached."""
         place, turn = self._hash(who)
-        if turn >= self._share:
-            return ""
-        return BOTH if self._both else self.names[bisect_right(self._bounds, place)]
+        return self._names[bisect_right(self._ends, place)] if turn < self._share else ""
 
     def boost(self, item: str) -> float:
         """Return the factor that the arm of an item sets."""
-        arm = self.draw(item.encode())
-        return float(self._tried.arms[arm].set.get("boost", 1.0)) if arm else 1.0
+        arm = self.drawn(item.encode())
+        return float(self.tried.arms[arm].set.get("boost", 1.0)) if arm else 1.0
 
     def _concerns(self, unit: Unit) -> bool:
-        where = self._where
-        assert where is not None
+        where = self.tried.where
         return (
             unit.events >= where.min_events
             and (where.max_events is None or unit.events <= where.max_events)
@@ -271,10 +312,11 @@ class _Factors(dict[str, float]):
 
 def _hasher(seed: str) -> Callable[[bytes], tuple[int, int]]:
     """Return a hash of a unit to two independent numbers between 0 and 2^64."""
-    key = blake2b(seed.encode(), digest_size=16).digest()
+    seeded = blake2b(digest_size=16, key=blake2b(seed.encode(), digest_size=16).digest())
 
     def hashed(unit: bytes) -> tuple[int, int]:
-        digest = int.from_bytes(blake2b(unit, digest_size=16, key=key).digest(), "big")
-        return digest >> 64, digest & 0xFFFF_FFFF_FFFF_FFFF
+        hashing = seeded.copy()
+        hashing.update(unit)
+        return _PAIR(hashing.digest())
 
     return hashed

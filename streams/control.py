@@ -1,9 +1,10 @@
 """The control topic: what operators decided, by name, the last word counting; all in partition 0, so in one order.
 
-Another topic of the same kind, `models`, is read and written in the same way.
+Other topics of the same kind, `models` and `experiments`, are read and written in the same way.
 """
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
@@ -19,15 +20,34 @@ PARTITION = 0
 WAIT_MS = 5_000  # the broker holds a listener's question so long while nothing is said
 
 
-def read(settings: Settings, topic: str = TOPIC) -> dict[str, bytes]:
-    """Return the last word on every name; raises TopologyError without the topic, Unavailable without a broker."""
+Stands = Callable[
+    [bytes | None, bytes | None], bytes | None
+]  # of two words, the earlier first, the one that counts
+
+
+def last(_: bytes | None, new: bytes | None) -> bytes | None:
+    """Return the later of two words: it counts."""
+    return new
+
+
+def hear(said: dict[str, bytes], name: str, value: bytes | None, stands: Stands = last) -> None:
+    """Take a word on a name into what was said; None is nothing."""
+    word = stands(said.get(name), value)
+    if word is None:
+        said.pop(name, None)
+    else:
+        said[name] = word
+
+
+def read(settings: Settings, topic: str = TOPIC, stands: Stands = last) -> dict[str, bytes]:
+    """Return the word that counts on every name.
+
+    Raises TopologyError without the topic, Unavailable without a broker.
+    """
     said: dict[str, bytes] = {}
     try:
         for record in records(settings, topic, quiet_ms=300):
-            if record.value is None:
-                said.pop(record.key.decode(), None)
-            else:
-                said[record.key.decode()] = record.value
+            hear(said, record.key.decode(), record.value, stands)
     except KafkaError as error:
         raise Unavailable(f"Kafka at {settings.kafka!r} does not answer as it should: {error}") from error
     return said

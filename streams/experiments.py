@@ -5,24 +5,25 @@ who edit at once do not undo each other unseen, and a decision is one record, se
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from streams.checks import PATTERN, Name, Scalar
+from streams import control
+from streams.checks import Name, Scalar
 from streams.errors import Refused, StateError
+from streams.settings import Settings
 
 VERSION = 1
 TOPIC = "experiments"
 KEPT = 50  # versions and decisions remembered of an experiment
-MEASURES = 16  # that an exposure may carry
 HOLDOUT = "holdout"  # the key of the global holdout; no experiment can have it
 BOTH = "both"  # the arm of everyone in an interleaved experiment
 State = Literal["draft", "running", "stopped", "killed"]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Values = Annotated[tuple[Scalar, ...], Meta(min_length=1, max_length=100)]
-_ALONE = ("lists", "days", "prefers", "capped")
+_UNCOUNTED = ("lists", "days", "prefers", "capped", "exposure")
 
 
 class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,7 +95,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         named = [name for one in self.metrics.values() for name in (one.of, one.per) if name]
         found = ["lists", *(("prefers",) if self.kind == "interleaved" else ()), *named]
         if self.covariate:
-            found += [f"pre.{part.type}" for part in map(measure, named) if part.type]
+            found += [f"pre.{kind}" for kind in map(_counted, named) if kind not in _UNCOUNTED]
         return tuple(dict.fromkeys(found))
 
     def share(self, now: int) -> float:
@@ -149,6 +150,7 @@ class Holdout(msgspec.Struct, frozen=True, kw_only=True):
     seed: str = ""
     at: int = 0
     by: str = ""
+    key: str = HOLDOUT
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -163,38 +165,6 @@ class Known(msgspec.Struct, frozen=True):
             known = ", ".join(sorted(self.records)) or "none"
             raise Refused(f"no experiment is called {key!r}; there are: {known}")
         return self.records[key]
-
-
-class Measure(NamedTuple):
-    """A measure's name, read: `what` is counted of which event type, on which surface ("": anywhere)."""
-
-    what: str  # lists, days, prefers, capped, count, value, any or pre
-    type: str = ""
-    surface: str = ""
-
-
-def measure(name: str) -> Measure:
-    """Return a measure by its name; raises Refused for one that is malformed.
-
-    >>> measure("click@home.any")
-    Measure(what='any', type='click', surface='home')
-    >>> measure("pre.purchase")
-    Measure(what='pre', type='purchase', surface='')
-    """
-    if name in _ALONE:
-        return Measure(name)
-    what, rest = "count", name
-    if name.startswith("pre."):
-        what, rest = "pre", name[4:]
-    elif name.endswith((".value", ".any")):
-        rest, _, what = name.rpartition(".")
-    kind, at, surface = rest.partition("@")
-    if not PATTERN.match(kind) or (at and (what == "pre" or not PATTERN.match(surface))):
-        raise Refused(
-            f"{name!r} is not a measure; known are lists, days, capped, prefers, and of an event type TYPE, "
-            "TYPE.value, TYPE.any, pre.TYPE, all but the last also on one surface: TYPE@SURFACE.any"
-        )
-    return Measure(what, kind, surface)
 
 
 def stands(old: bytes | None, new: bytes | None) -> bytes | None:
@@ -230,6 +200,39 @@ def decode(said: Mapping[str, bytes]) -> Known:
 def encode(word: Record | Holdout) -> bytes:
     """Return the record of a word."""
     return msgspec.msgpack.encode(word)
+
+
+def load(settings: Settings) -> Known:
+    """Return what the topic says; raises as `control.read` and `decode` do."""
+    return decode(control.read(settings, TOPIC, stands))
+
+
+def publish(settings: Settings, word: Record | Holdout) -> None:
+    """Say something new; raises Refused when somebody else said something at the same time, Unavailable."""
+    value, counted = encode(word), False
+
+    def watch(old: bytes | None, new: bytes | None) -> bytes | None:
+        nonlocal counted
+        found = stands(old, new)
+        counted = counted or (found is new and new == value)
+        return found
+
+    control.write(settings, word.key, value, TOPIC)
+    said = control.read(settings, TOPIC, watch)
+    if not counted:
+        control.write(
+            settings, word.key, said[word.key], TOPIC
+        )  # compaction keeps the last word: it must count
+        raise Refused(f"{word.key!r} was changed by somebody else just now; look at it and try again")
+
+
+def _counted(measure: str) -> str:
+    """Return the type of event that a measure counts.
+
+    >>> _counted("purchase.value@cart"), _counted("pre.click")
+    ('purchase', 'click')
+    """
+    return measure.removeprefix("pre.").partition("@")[0].removesuffix(".value").removesuffix(".any")
 
 
 class _Numbered(msgspec.Struct):

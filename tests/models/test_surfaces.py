@@ -64,16 +64,9 @@ def test_a_file_says_only_what_differs(tmp_path):
         ("[actions]\nclick = 'a'", ("actions", "'a'")),
         ("surfaces = 3", ("surfaces", "3")),
         ("[nonsense]", ("nonsense",)),
-        (
-            "[experiments.e]\nsurfaces = ['nowhere']\n[experiments.e.arms.a]",
-            ("experiments.e.surfaces", "nowhere"),
-        ),
-        ("[experiments.e.arms.a]\nset = { ttl_s = -1.0 }", ("experiments.e.arms.a.set.ttl_s", "-1")),
+        ("[experiments.e.arms.a]", ("experiments", "a configuration has actions and surfaces")),
         ("[surfaces.home.actions]\nwave = 2.0", ("surfaces.home.actions.wave", "2")),
         ("[surfaces.home.actions]\nimpression = 1.0", ("surfaces.home.actions.impression", "1")),
-        ("[experiments.e.arms.a.set.actions]\nwave = 2.0", ("experiments.e.arms.a.set.actions.wave", "2")),
-        ("[experiments.e.arms.a]\nweight = 0.0", ("experiments.e.arms", "weight")),
-        ("[experiments.e.arms.holdout]", ("experiments.e.arms.holdout",)),
     ],
 )
 def test_a_bad_value_is_named(tmp_path, said, names):
