@@ -1,0 +1,1 @@
+"""Experiments: defined, planned, reported on, and the statistics checked."""
