@@ -23,7 +23,7 @@ from api.stages import Stopwatch
 from api.state import State
 from models import rerank
 from models.content import blend
-from models.exploration import Candidates, explore
+from models.exploration import Candidates, Doubles, Draw, by_hash, explore
 from models.features import CATALOGUE, Asker, Floats, Sparse
 from models.gather import gather, scatter
 from models.halves import widen
@@ -61,13 +61,14 @@ class Ranked:
 
 
 class Funnel:
-    """One request on its way; made for it and thrown away. `seed` draws what is explored."""
+    """One request on its way; made for it and thrown away. `draw` decides what is explored, of slots, by `seed`."""
 
     def __init__(
-        self, state: State, surface: Surface, request: Request, *, seed: str, places: Places, watch: Stopwatch
-    ) -> None:
+        self, state: State, surface: Surface, request: Request, *, seed: str, places: Places, watch: Stopwatch,
+        draw: Draw = by_hash,
+    ) -> None:  # fmt: skip
         self._state, self._columns = state, state.columns
-        self._surface, self._request, self._seed = surface, request, seed
+        self._surface, self._request, self._seed, self._draw = surface, request, seed, draw
         self._places, self._watch = places, watch
         self._here: list[Sparse] = []
         self._asker = Asker(float(request.at))
@@ -193,8 +194,13 @@ class Funnel:
             scores, categories, self._columns.ctr[pool.slots], self._columns.examined[pool.slots],
             fresh[fresh >= 0].astype(np.int64),
         )  # fmt: skip
+
+        def draw(seed: str, place: int, at: rerank.Order, chances: Doubles) -> int:
+            return self._draw(seed, place, pool.slots[at], chances)
+
         slate = explore(
             order, among, surface.explore, seed=self._seed, cap=surface.max_per_category, free=free, fixed=pins,
+            draw=draw,
         )  # fmt: skip
         order = slate.order
         sources = [SOURCES[source] for source in pool.source[order].tolist()]

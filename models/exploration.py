@@ -9,7 +9,7 @@ plackett-luce   the best candidates, more often the higher they score, place aft
                 1975)
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import lgamma
@@ -32,6 +32,8 @@ LEAST = -690.0  # whose exponential is small enough
 TINY = 1e-300  # stands for a chance of zero where its logarithm is taken
 
 Doubles = npt.NDArray[np.float64]
+# of a seed, a place, what may stand there and the chance of each: the index of what shall
+Draw = Callable[[str, int, Order, Doubles], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,16 @@ class Slate:
     explored: Mask
 
 
+def by_hash(seed: str, place: int, _: Order, chances: Doubles) -> int:
+    """Draw by a hash of the seed and the place, so that a replay draws the same."""
+    return drawn(chances, f"{seed}/{place}")
+
+
 def explore(
     order: Order, among: Candidates, how: Explore, *, seed: str, cap: int = 3,
-    free: Collection[int] = (), fixed: Collection[int] = (),
+    free: Collection[int] = (), fixed: Collection[int] = (), draw: Draw = by_hash,
 ) -> Slate:  # fmt: skip
-    """Return the list with some of its first ten places drawn, from a hash of `seed`: a replay draws the same.
+    """Return the list with some of its first ten places drawn.
 
     The first place and those in `fixed` are left alone; no draw brings a category above `cap` (0: any) among the first
     ten, but for those in `free`. On average at most `how.budget` of the places explore. A chance is that of the draw
@@ -80,7 +87,7 @@ def explore(
         if len(rivals):
             at = np.concatenate([order[[place]], rivals])
             chances = limited(_weighed(at, among, how), how.budget * len(order) / len(places))
-            pick = drawn(chances, f"{seed}/{place}")
+            pick = draw(seed, place, at, chances)
             order[order == at[pick]] = at[0]
             order[place] = at[pick]
             propensity[place], explored[place] = chances[pick], pick > 0

@@ -168,3 +168,18 @@ def test_a_posterior_has_the_mean_that_is_shown_and_never_less_doubt_than_the_pr
 def test_a_chance_of_zero_is_never_drawn():
     chances = np.array([0.0, 0.5, 0.0, 0.5, 0.0])
     assert {drawn(chances, f"z{n}") for n in range(300)} == {1, 3}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_list_that_was_drawn_has_the_same_chances_when_it_is_drawn_on_purpose(kind):
+    among, how = plain(16, fresh=(10, 11, 12, 13, 14)), Explore(kind=kind, slots=3, epsilon=0.5, budget=1.0)
+    for n in range(50):
+        slate = explore(np.arange(10), among, how, seed=f"p{n}")
+
+        def draw(_seed, place, at, chances, *, shown=slate.order):
+            assert chances.sum() == pytest.approx(1.0)
+            return at.tolist().index(shown[place])
+
+        again = explore(np.arange(10), among, how, seed="", draw=draw)
+        assert again.order.tolist() == slate.order.tolist()
+        assert again.propensity.tolist() == slate.propensity.tolist()
