@@ -17,6 +17,8 @@ import numpy as np
 
 from models.features import Floats
 from models.surfaces import Config, Explore, Surface, surface_with
+from models.trials import standing
+from models.users import SESSION_GAP, User
 from streams.errors import Refused, SettingsError
 from streams.experiments import BOTH, HOLDOUT, Definition, Known, Where
 from streams.exposures import Exposure
@@ -84,6 +86,29 @@ def bucket(seed: str, unit: str) -> float:
     True
     """
     return _hasher(seed)(unit.encode())[0] / _WHOLE
+
+
+def unit_of(
+    who: str, user: User | None, now: int, context: Mapping[str, str], surface: str,
+    forced: Mapping[str, str] = NOTHING,
+) -> Unit:  # fmt: skip
+    """Return the unit that a user is at `now` (ms), by their row; None is someone of whom nothing is known.
+
+    A session is named by when it began, or by the end of the one before it while nothing happened in it yet.
+    """
+    if user is None:
+        return Unit(who, context, surface, forced=forced)
+    begun, last, _ = user.session
+    session = f"{who}@{begun if now - last <= SESSION_GAP else last + SESSION_GAP}"
+    return Unit(
+        who, context, surface, sum(user.totals.values()), user.profile or NOTHING, standing(user.trials), forced, session,
+    )  # fmt: skip
+
+
+def arm_of_item(tried: Definition, now: int) -> Callable[[str], str]:
+    """Return what tells the arm of an item in an experiment on items at `now` (ms), "" for one that takes no part."""
+    plan = _Plan(tried, tried.share(now))
+    return lambda item: plan.draw(item.encode())
 
 
 class Assigner:
@@ -266,7 +291,7 @@ class _Plan:
                 place = places[self._layer] = self._layer_hash(who)[0]
             if not self._from <= place < self._to:
                 return "", "outside its slice of the layer"
-        arm = self.drawn(who)
+        arm = self.draw(who)
         if not arm:
             return "", "the ramp is not there yet"
         if self.tried.sticky and self.key in unit.before:
@@ -275,14 +300,14 @@ class _Plan:
                 return kept, f"kept from version {version}"
         return arm, "drawn by the hash"
 
-    def drawn(self, who: bytes) -> str:
+    def draw(self, who: bytes) -> str:
         """Return the arm the hash draws, "" for a unit that the ramp has not reached."""
         place, turn = self._hash(who)
         return self._names[bisect_right(self._ends, place)] if turn < self._share else ""
 
     def boost(self, item: str) -> float:
         """Return the factor that the arm of an item sets."""
-        arm = self.drawn(item.encode())
+        arm = self.draw(item.encode())
         return float(self.tried.arms[arm].set.get("boost", 1.0)) if arm else 1.0
 
     def _concerns(self, unit: Unit) -> bool:
