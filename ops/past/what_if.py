@@ -9,7 +9,7 @@ import heapq
 import tempfile
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import msgspec
 
 from api.answers import Answer, Request
 from api.engine import Engine
+from api.state import State
 from models.surfaces import Config, load
 from ops.past.compare import Comparison
 from ops.past.engine import Then, engine_of
@@ -71,16 +72,18 @@ def what_if(
 
     Raises Refused when the span is none, StateError where the log cannot be folded to there.
     """
-    if begin > until:
-        raise Refused(f"the span ends at {written(until)}, before it begins at {written(begin)}")
     skipped: Counter[str] = Counter()
     asked = (
-        slate for slate in _slates(on, begin, until, skipped) if _answerable(slate, current, other, skipped)
+        slate for slate in slates_of(on, begin, until, skipped) if answerable(slate, current, other, skipped)
     )
-    chosen = heapq.nsmallest(limit, asked, key=_when) if limit else sorted(asked, key=_when)
+    chosen = heapq.nsmallest(limit, asked, key=when) if limit else sorted(asked, key=when)
     found: dict[str, Comparison] = {ALL: Comparison()}
     step = progress(len(chosen))
-    for slate, mine, theirs in _answered(on, chosen, current, other) if chosen else ():
+
+    def engines(state: State) -> Sequence[Engine]:
+        return [engine_of(state, config) for config in (current, other)]
+
+    for slate, (mine, theirs) in answered(on, chosen, engines):
         for name in (ALL, slate.surface):
             found.setdefault(name, Comparison()).add(slate, mine, theirs)
         step(1)
@@ -130,8 +133,10 @@ class Window:
         return found
 
 
-def _slates(on: Ground, begin: int, until: int, skipped: Counter[str]) -> Iterator[Slate]:
-    """Yield the slates of a span without their features, partition by partition."""
+def slates_of(on: Ground, begin: int, until: int, skipped: Counter[str]) -> Iterator[Slate]:
+    """Yield the slates of a span (ms) without their features, partition by partition; raises Refused for no span."""
+    if begin > until:
+        raise Refused(f"the span ends at {written(until)}, before it begins at {written(begin)}")
     starts, ends = on.log.positions_at("slates", begin - 1), on.log.positions_at("slates", until + LATE)
     for number, start in starts.items():
         for batch in on.log.read("slates", number, start, ends[number]):
@@ -146,7 +151,7 @@ def _slates(on: Ground, begin: int, until: int, skipped: Counter[str]) -> Iterat
                     yield msgspec.structs.replace(slate, items=shown)
 
 
-def _answerable(slate: Slate, current: Config, other: Config, skipped: Counter[str]) -> bool:
+def answerable(slate: Slate, current: Config, other: Config, skipped: Counter[str]) -> bool:
     """Tell whether a request can be made again; count the reason when it cannot."""
     reason = ""
     if slate.same_as:
@@ -164,16 +169,18 @@ def _answerable(slate: Slate, current: Config, other: Config, skipped: Counter[s
     return not reason
 
 
-def _answered(
-    on: Ground, chosen: Sequence[Slate], current: Config, other: Config
-) -> Iterator[tuple[Slate, Answer, Answer]]:
-    """Yield each slate with its answers under both configurations, from the state of its time."""
+def answered(
+    on: Ground, chosen: Sequence[Slate], engines_of: Callable[[State], Sequence[Engine]]
+) -> Iterator[tuple[Slate, list[Answer]]]:
+    """Yield each slate, all in order of `when`, with what each engine answers from the state of its time."""
+    if not chosen:
+        return
     on.settings.data.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="what-if-", dir=on.settings.data) as folder:
         replay(on, _minute(chosen[0]), Path(folder) / "tables")
         with Scratch(Path(folder) / "tables", on.identity) as scratch:
             then = Then(scratch, on.settings)
-            engines = [engine_of(then.state, config) for config in (current, other)]
+            engines = engines_of(then.state)
             for minute, of_minute in groupby(chosen, key=_minute):
                 advance(on, then.tables.rows, minute)
                 window = Window(on, positions_of(scratch, places(on.settings)), minute + MINUTE)
@@ -186,8 +193,7 @@ def _answered(
                         then.settle(second)
                         due = second + SECOND * (1 + len(then.tables.columns) // PER_SECOND)
                     _bring_up(near, then, slate)
-                    mine, theirs = (_answer(engine, slate) for engine in engines)
-                    yield slate, mine, theirs
+                    yield slate, [_answer(engine, slate) for engine in engines]
 
 
 def _bring_up(near: Ground, then: Then, slate: Slate) -> None:
@@ -217,7 +223,8 @@ def _answer(engine: Engine, slate: Slate) -> Answer:
     return engine.recommend(request)
 
 
-def _when(slate: Slate) -> tuple[int, str]:
+def when(slate: Slate) -> tuple[int, str]:
+    """Return the key that orders slates by time."""
     return slate.at, slate.request_id
 
 
