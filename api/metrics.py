@@ -58,6 +58,11 @@ class Metrics:
         slates = Counter("refold_slates", "Slates, by what became of them.", ["fate"], registry=registry)
         self.slates_logged = slates.labels("logged")
         self.slates_dropped = slates.labels("dropped")
+        ahead = Counter(
+            "refold_ahead", "Lists computed before they were asked for, by what became of them.", ["fate"],
+            registry=registry,
+        )  # fmt: skip
+        self._ahead = {fate: ahead.labels(fate) for fate in ("computed", "used", "wasted", "dropped")}
         self.shed = Counter("refold_shed", "Requests turned away for overload.", ["gate"], registry=registry)
         self.ready = Gauge("refold_ready", "1 when the replica has caught up.", registry=registry)
         self.lag = Gauge(
@@ -75,6 +80,12 @@ class Metrics:
             "refold_model",
             "1 for a version of the registry in a stage here; refused is one that cannot be served.",
             ["name", "version", "stage"],
+            registry=registry,
+        )
+        self._experiments = Gauge(
+            "refold_experiment",
+            "1 for an experiment in a state; refused is one that takes no part here whatever its state.",
+            ["key", "state"],
             registry=registry,
         )
         self._agreement = Summary(
@@ -106,11 +117,21 @@ class Metrics:
         else:
             self._failures.labels(labels["rung"]).inc()
 
+    def ahead(self, fate: str) -> None:
+        """Count a list that was computed before it was asked for: computed, used, wasted, or dropped."""
+        self._ahead[fate].inc()
+
     def models(self, known: Iterable[tuple[str, str, str]]) -> None:
         """Tell which versions (name, version, stage) are in force."""
         self._models.clear()
         for labels in known:
             self._models.labels(*labels).set(1)
+
+    def experiments(self, known: Iterable[tuple[str, str]]) -> None:
+        """Tell which experiments (key, state) there are."""
+        self._experiments.clear()
+        for labels in known:
+            self._experiments.labels(*labels).set(1)
 
     def shadow(self, version: str, agreement: float, chance: float) -> None:
         """Count one request that a shadow scored too."""

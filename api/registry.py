@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from aiokafka.errors import KafkaError
@@ -37,6 +38,12 @@ class Serving:
     live: Mapping[str, Ranker] = field(default_factory=dict)
     shadows: Mapping[str, tuple[Ranker, ...]] = field(default_factory=dict)
 
+    @cached_property
+    def named(self) -> Mapping[str, Ranker]:
+        """All of them: the live ones by name, and every one by name@version."""
+        every = [*self.live.items(), *((name, one) for name, part in self.shadows.items() for one in part)]
+        return {**self.live, **{f"{name}@{one.version}": one for name, one in every}}
+
 
 class Follower:
     """Follows the topic `models`; `start` and `stop` it in the running loop."""
@@ -49,9 +56,14 @@ class Follower:
         self._compare: queue.Queue[tuple[str, Floats, Floats] | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._shadow, name="shadow", daemon=True)
 
+    @property
+    def served(self) -> list[str]:
+        """What an arm of an experiment can name."""
+        return sorted(self._serving.named)
+
     def live(self, name: str) -> Ranker | None:
-        """Return the live ranker of a name, None while there is none."""
-        return self._serving.live.get(name)
+        """Return the live ranker of a name, or one in live or shadow by name@version; None while there is none."""
+        return self._serving.named.get(name)
 
     def scored(self, name: str, rows: Floats, scores: Floats) -> None:
         """Let the shadows of a name score the same candidates, off the request's way; dropped when they are behind."""

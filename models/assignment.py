@@ -100,9 +100,8 @@ def unit_of(
         return Unit(who, context, surface, forced=forced)
     begun, last, _ = user.session
     session = f"{who}@{begun if now - last <= SESSION_GAP else last + SESSION_GAP}"
-    return Unit(
-        who, context, surface, sum(user.totals.values()), user.profile or NOTHING, standing(user.trials), forced, session,
-    )  # fmt: skip
+    events, profile = sum(user.totals.values()), user.profile or NOTHING
+    return Unit(who, context, surface, events, profile, standing(user.trials), forced, session)
 
 
 def arm_of_item(tried: Definition, now: int) -> Callable[[str], str]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops import evaluations, features, learning, logs, states
+from ops import evaluations, experimenting, features, learning, logs, states
 from ops.benches import bench
 from ops.say import Json, say
 from streams.errors import RefoldError
@@ -39,6 +39,7 @@ states.register(app)
 logs.register(app)
 learning.register(app)
 evaluations.register(app)
+experimenting.register(app)
 features.register(app)
 
 console = Console(stderr=True)

@@ -21,6 +21,7 @@ KEPT = 50  # versions and decisions remembered of an experiment
 HOLDOUT = "holdout"  # the key of the global holdout; no experiment can have it
 BOTH = "both"  # the arm of everyone in an interleaved experiment
 State = Literal["draft", "running", "stopped", "killed"]
+Ended = Literal["stopped", "killed"]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Values = Annotated[tuple[Scalar, ...], Meta(min_length=1, max_length=100)]
 _UNCOUNTED = ("lists", "days", "prefers", "capped", "exposure")
@@ -109,7 +110,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return next((step.share for step in reversed(self.ramp) if step.at <= now), 0.0)
 
 
-class Decision(msgspec.Struct, frozen=True, array_like=True):
+class Decision(msgspec.Struct, frozen=True):
     """An experiment entered a state at a time (ms); `by` is a key's id, `refold` or `guardrail`."""
 
     state: State

@@ -131,6 +131,13 @@ class Registry(msgspec.Struct, frozen=True):
         """Return the live version of a name; None without one."""
         return self.models.get(f"{name}@{self.of(name).live}")
 
+    @property
+    def served(self) -> list[str]:
+        """What an arm of an experiment can name: names with a live ranker, and rankers live or in shadow by key."""
+        ranked = [model for model in self.models.values() if model.kind == "boosted"]
+        live = {model.name for model in ranked if self.stage(model) == "live"}
+        return sorted(live | {model.key for model in ranked if self.stage(model) in ("live", "shadow")})
+
     def stage(self, model: Model) -> Stage:
         """Return the stage of a version."""
         return self.of(model.name).of(model.version)
