@@ -82,6 +82,8 @@ def judge(record: Record, sheets: Sheets, at: int) -> Report:
     compared = corrected(comparisons(tried, arms)) if tried.kind == "ab" else ()
     preference = _preference(tried, arms[BOTH]) if tried.kind == "interleaved" else None
     verdict, words = _verdict(units, ratio, compared, preference)
+    if tried.unit == "item" and not sheets:
+        words = "what items came to is summed from the log: `refold experiment report`"
     return Report(
         experiment=record.key, version=tried.version, kind=tried.kind, unit=tried.unit, state=record.state, at=at,
         verdict=verdict, words=words, units=units, ratio=ratio, comparisons=compared, preference=preference,

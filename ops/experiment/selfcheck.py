@@ -13,10 +13,11 @@ import numpy.typing as npt
 from models import srm
 from models.audience import users_needed
 from models.comparison import chance_of, measured
-from models.inference import difference, lift, mean, score, select
+from models.inference import difference, lift, score
 from models.outcomes import Sheet
 from models.power import POWER, size
 from models.sequential import ALPHA, fixed_chance, fixed_reach, reach
+from ops.experiment.duration import planned
 from ops.progress import Begin, silent
 from streams.experiments import Metric
 
@@ -156,12 +157,6 @@ def designed(draw: Draw) -> int:
     """Return how many units the calculator asks for to find the effect, from what 20,000 others did."""
     pilot, _ = arms(draw, 1, 40_000, 0.0)
     return size(*planned(Sheet(pilot.names, pilot.gram[0, -1]), CTR), LIFT).units
-
-
-def planned(sheet: Sheet, metric: Metric) -> tuple[float, float]:
-    """Return a metric, and the variance of one unit's share in it that is left by what was known before."""
-    value, variance = mean(select(sheet, metric.of, metric.per))
-    return float(value), float(variance * measured(sheet, sheet, metric).kept)
 
 
 def ratios(draw: Draw, runs: int) -> tuple[float, float]:
