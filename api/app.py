@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 
 from api import problems
 from api.admission import Admission
+from api.ahead import Ahead
 from api.engine import Engine
 from api.generation import Serving
 from api.ingest import Ingest
@@ -65,6 +66,8 @@ def create_app(
         rankers=follower or NONE_LIVE,
     )  # fmt: skip
     served.on_swap.append(engine.serve)
+    ahead = Ahead(engine, now, metrics.ahead)
+    served.on_swap.append(ahead.serve)
     slates = SlateLog(slate_producer, engine.slate, settings, metrics)
     services = Services(
         settings=settings,
@@ -74,6 +77,7 @@ def create_app(
         producer=producer,
         ingest=Ingest(producer, settings),
         slates=slates,
+        ahead=ahead,
         metrics=metrics,
         recommending=Admission("recommend", RECOMMENDING, metrics),
         ingesting=Admission("ingest", INGESTING, metrics),
@@ -85,7 +89,7 @@ def create_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         warm()
         async with contextlib.AsyncExitStack() as stack:
-            for part in (served, producer, slate_producer, slates, follower, travel):
+            for part in (served, producer, slate_producer, slates, follower, travel, ahead):
                 if part is None:
                     continue
                 await part.start()

@@ -13,13 +13,14 @@ PER_USER = 8
 class Entry(NamedTuple):
     """One answer: `tail` is its JSON after the request id; `until` in the engine's seconds.
 
-    `labels` are those under which it is counted.
+    `labels` are those under which it is counted. `waiting`: it was computed ahead, and nobody has asked for it yet.
     """
 
     until: float
     answer: Answer
     tail: bytes
     labels: dict[str, str]
+    waiting: bool = False
 
 
 class Cache:

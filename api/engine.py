@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -11,7 +12,7 @@ from uuid_utils import uuid7
 from api.answers import Answer, Request
 from api.cache import Cache, Entry
 from api.explain import freshness, placed
-from api.ladder import UNKNOWN, Count, Ladder, Outcome
+from api.ladder import BEST, UNKNOWN, Count, Ladder, Outcome
 from api.offered import unknown
 from api.rankers import NONE_LIVE, Rankers
 from api.stages import Clock, Stopwatch
@@ -24,6 +25,7 @@ from models.users import User
 from streams.experiments import Known
 from streams.slates import Shown, Slate
 
+AHEAD = "ahead"  # the rung of a list that was computed before it was asked for
 LOGGED = 200  # places of a list that are written down
 UNLOGGED = 32_768  # answers whose slate nobody has asked for yet; about 50 MB when full
 
@@ -88,10 +90,29 @@ class Engine:
         """Return the answer as bytes if the cache has it: the short way, on which nothing is computed."""
         if request.session or request.explain or (entry := self._entry(request)) is None:
             return None
+        if entry.waiting:
+            first = self._first(entry, request)
+            return Hit(first.request_id, msgspec.json.encode(first), first, request.at)
         request_id = str(uuid7())
         self._count("answers", entry.labels)
         body = b'{"request_id":"%b",%b' % (request_id.encode(), entry.tail)
         return Hit(request_id, body, entry.answer, request.at)
+
+    def ahead(self, request: Request, seconds: float) -> str:
+        """Compute a list that nobody has asked for yet and let it wait for so long; return its request id.
+
+        "" where there is a list already, or none worth to wait for.
+        """
+        if self._entry(request) is not None:
+            return ""
+        assigned, request_id = self._assigned(request, request.user_id), str(uuid7())
+        watch = Stopwatch(self._clock, assigned.surface.budget_ms / 1000.0)
+        outcome = self._ladder.serve(request, assigned.surface, seed=request_id, watch=watch)
+        if outcome.failed or outcome.rung not in BEST:
+            return ""
+        answer = self._said(request, replace(outcome, rung=AHEAD), request_id, assigned.arms)
+        self._keep(request, seconds, answer, waiting=True)
+        return request_id
 
     def similar(
         self, item_id: str, n: int = 20, *, at: int, categories: tuple[str, ...] = (),
@@ -121,7 +142,9 @@ class Engine:
     def slate(self, served: Answer | Hit) -> Slate:
         """Return what to log of an answer, with the features its scores came from; once per answer."""
         if isinstance(served, Hit):
-            return _repeated(served.first, served.request_id, served.at, served.first.request_id)
+            if served.request_id != served.first.request_id:
+                return _repeated(served.first, served.request_id, served.at, served.first.request_id)
+            served = served.first
         more = self._unlogged.pop(served.request_id, Unlogged(0))
         if more.same_as:
             return _repeated(served, served.request_id, more.at, more.same_as)
@@ -164,14 +187,27 @@ class Engine:
             reason = "; ".join(filter(None, (reason, f"only {len(items)} items are available")))
         rows = None if ranked is None or ranked.rows is None else ranked.rows[:LOGGED].copy()
         self._remember(request_id, Unlogged(request.at, rows))
-        self._count("answers", {"surface": request.surface, "rung": outcome.rung})
+        if outcome.rung != AHEAD:  # it is counted when it is served
+            self._count("answers", {"surface": request.surface, "rung": outcome.rung})
         return Answer(
             request_id=request_id, user_id=request.user_id, surface=request.surface, rung=outcome.rung,
             reason=reason, arms=arms, models=ranked.models if ranked else {}, items=items,
             state=freshness(self.state, user), counts=ranked.counts if ranked and request.explain else {},
         )  # fmt: skip
 
+    def _first(self, entry: Entry, request: Request) -> Answer:
+        """Serve a list that has waited: from now on it is one that was asked for."""
+        answer = entry.answer
+        self._cache.put(request.user_id, _key(request), entry._replace(waiting=False))
+        self._remember(
+            answer.request_id, self._unlogged.pop(answer.request_id, Unlogged(0))._replace(at=request.at)
+        )
+        self._count("answers", {"surface": request.surface, "rung": AHEAD})
+        return answer
+
     def _again(self, entry: Entry, request: Request, reason: str = "") -> Answer:
+        if entry.waiting:
+            return self._first(entry, request)
         request_id = str(uuid7())
         self._remember(request_id, Unlogged(request.at, None, entry.answer.request_id))
         self._count("answers", entry.labels)
@@ -193,11 +229,12 @@ class Engine:
             self._assigner = self._experiments.assigner
         return self._cache.get(request.user_id, _key(request), self._clock(), stale=stale)
 
-    def _keep(self, request: Request, seconds: float, answer: Answer) -> None:
+    def _keep(self, request: Request, seconds: float, answer: Answer, *, waiting: bool = False) -> None:
         said = msgspec.json.encode(msgspec.structs.replace(answer, request_id="", rung="cached"))
         tail = said[len(b'{"request_id":"",') :]
         labels = {"surface": request.surface, "rung": "cached"}
-        self._cache.put(request.user_id, _key(request), Entry(self._clock() + seconds, answer, tail, labels))
+        entry = Entry(self._clock() + seconds, answer, tail, labels, waiting)
+        self._cache.put(request.user_id, _key(request), entry)
 
 
 def _key(request: Request) -> Hashable:

@@ -24,6 +24,7 @@ from streams.errors import Unavailable
 
 log = logging.getLogger(__name__)
 BOOSTED = "boosted"  # above the others, on surfaces of the full tier
+BEST = (BOOSTED, "full")  # worth to be computed ahead
 KNOWN = ("full", "light", "popular_in_context", "popular")
 UNKNOWN = ("popular_in_context", "popular")  # nothing to be personal by: exploration does the rest
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from api.admission import Admission
+from api.ahead import Ahead
 from api.engine import Engine
 from api.ingest import Ingest
 from api.metrics import Metrics
@@ -31,6 +32,7 @@ class Services:
     producer: Producer
     ingest: Ingest
     slates: SlateLog
+    ahead: Ahead
     metrics: Metrics
     recommending: Admission
     ingesting: Admission

@@ -80,6 +80,7 @@ class Anonymous(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def operations(services: Services) -> list[Operation]:
     """Return the operations."""
     engine, slates, gate, now = services.engine, services.slates, services.recommending, services.now
+    ahead = services.ahead
 
     def check(surface: str) -> None:
         known = engine.config.surfaces
@@ -113,11 +114,14 @@ def operations(services: Services) -> list[Operation]:
             )
         hit = engine.cached(request)
         if hit is not None:
-            slates.put(hit)
+            slates.put(hit, _asked(request) if hit.request_id == hit.first.request_id else None)
+            ahead.asked(request, hit.request_id)
             return Reply(200, hit.body, JSON)
         check(query.surface)
         with gate.enter(call.scope):
-            return served(engine.recommend(request), _asked(request))
+            answer = engine.recommend(request)
+            ahead.asked(request, answer.request_id)
+            return served(answer, _asked(request))
 
     async def anonymous(call: Call) -> Reply:
         asked, at = await call.read(Anonymous, SINGLE), now()
