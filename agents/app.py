@@ -26,6 +26,7 @@ from agents.users import UserAgent
 from agents.watchdog import guard
 from models.items import ItemRow
 from models.join import Shown
+from models.outcomes import Outcomes
 from models.popular import Popular
 from models.users import User
 from streams.settings import Settings
@@ -123,11 +124,12 @@ def _items(
 ) -> tuple[list[Table[Any]], Flusher]:
     items = Table("items", _Lazy(_table(app, settings, "items")), ItemRow, ItemRow.from_row)
     popular = Table("popular", _Lazy(_table(app, settings, "popular")), Popular, Popular.from_row)
-    agent = ItemAgent(settings, items, popular)
-    flusher = Flusher(settings, publisher, [items, popular], dead.take, ITEM_PAUSE)
+    outcomes = Table("outcomes", _Lazy(_table(app, settings, "outcomes")), Outcomes, Outcomes.from_row)
+    agent = ItemAgent(settings, items, popular, outcomes)
+    flusher = Flusher(settings, publisher, [items, popular, outcomes], dead.take, ITEM_PAUSE)
     _agent(app, settings, "items", agent.fold_catalogue, flusher, dead)
     _agent(app, settings, "touches", agent.fold_touches, flusher, dead)
-    return [items, popular], flusher
+    return [items, popular, outcomes], flusher
 
 
 def _learner(

@@ -1,4 +1,7 @@
-"""The user agent: folds `events` and `profiles` into `users`, and tells items and the learner what concerns them."""
+"""The user agent: folds `events` and `profiles` into `users`, and tells others what concerns them.
+
+Items hear of what was done to them, the learner of choices, the sums of experiments of what changed in a trial.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,21 +22,22 @@ from streams.examples import Choice, Seen
 from streams.partition import partition_of
 from streams.settings import Settings
 from streams.topology import partitions_of
-from streams.touches import Touch, origin_of
+from streams.touches import Said, origin_of
 
 EVENTS, PROFILES = 0, 1  # sources of the table, in the topology's order
 MOST_BYTES = 800_000  # of a record of touches or examples; a broker takes 1 MiB by default
-Each = TypeVar("Each", Touch, Choice | Seen)
+Each = TypeVar("Each", Said, Choice | Seen)
 
 
 @dataclass(slots=True)
 class Told:
-    """What the events of one partition say: touches by item partition, and examples, in origin order.
+    """What the events of one partition say: touches by partition, and examples, in origin order.
 
-    What its slates say stands among the examples, in their order too.
+    Outcomes stand among the touches of the partition of the same number. What its slates say stands among the
+    examples, in their order too.
     """
 
-    touches: defaultdict[int, list[Touch]] = field(default_factory=lambda: defaultdict(list))
+    touches: defaultdict[int, list[Said]] = field(default_factory=lambda: defaultdict(list))
     examples: list[Choice | Seen] = field(default_factory=list)
 
 
@@ -87,8 +91,10 @@ class UserAgent:
             user = get(key)
             if not marks.advance(user.marks, source, origin):
                 continue
-            touch, choice = users.react(user, event, origin, weights, speaks=speaks)
+            touch, choice, outcomes = users.react(user, event, origin, weights, speaks=speaks)
             dirty[key] = user
+            if outcomes:
+                told.touches[number].extend(outcomes)
             if touch is not None:
                 told.touches[partition_of(touch.item, partitions)].append(touch)
                 if choice is not None:

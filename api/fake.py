@@ -14,6 +14,7 @@ from models.features import Floats
 from models.items import WINDOWS, ItemRow, list_item, touch
 from models.learned import COMMON, Learned
 from models.learner import Learner
+from models.outcomes import Outcomes, change
 from models.popular import HALF_LIFE, Popular, choose
 from models.rerank import best
 from models.users import User, react
@@ -38,6 +39,7 @@ class Fake:
         self.users: dict[str, User] = {}
         self.items: dict[str, ItemRow] = {}
         self.contexts: dict[str, Popular] = {}
+        self.experiments: dict[str, Outcomes] = {}
         self.on_user_change: list[Callable[[str], None]] = []
         self.ready = True
         self._weights = weights
@@ -69,12 +71,14 @@ class Fake:
         self._dirty.add(item)
 
     def fold(self, events: Iterable[Event]) -> None:
-        """Fold events into users, items and what is popular, as the agents do."""
+        """Fold events into users, items, what is popular and experiments, as the agents do."""
         changed = set()
         for event in events:
             user = self.users.setdefault(event.user, User())
             user.marks[0] = self._folded
-            said, choice = react(user, event, self._folded, self._weights)
+            said, choice, changed_trials = react(user, event, self._folded, self._weights)
+            for outcome in changed_trials:
+                change(self.experiments.setdefault(outcome.experiment, Outcomes()), outcome)
             if choice is not None:
                 self._learner.learn(choice)
             if said is not None:
@@ -137,6 +141,10 @@ class Fake:
         )[:200]
         slots = np.array([self.columns.slot(item) for _, item in ranked], dtype=np.int64)
         return slots, np.array([value for value, _ in ranked], dtype=np.float32)
+
+    def outcomes(self, experiment: str) -> list[Outcomes]:
+        """Return the row of an experiment."""
+        return [self.experiments[experiment]] if experiment in self.experiments else []
 
     def user_offset(self, user: User) -> int:
         """Return the number of the last event folded into a user."""

@@ -15,6 +15,7 @@ from api.columns import Columns, Slots
 from api.lore import Lore
 from models.features import Floats
 from models.items import ItemRow
+from models.outcomes import Outcomes
 from models.users import User
 
 
@@ -45,6 +46,9 @@ class Tables(Protocol):
 
     def popular(self, context: str, now: int) -> tuple[Slots, Floats]:
         """Return a popular list and its decayed choices at `now` (ms), best first."""
+
+    def outcomes(self, experiment: str) -> list[Outcomes]:
+        """Return the rows of an experiment, one for each partition that has any."""
 
     def user_offset(self, user: User) -> int:
         """Return the offset of the last event in a user, -1 for none."""

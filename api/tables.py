@@ -18,9 +18,10 @@ from api.follower import Place
 from api.lore import Lore
 from api.popular import Floats, PopularLists
 from api.rows import ROW, Rows
-from models import items, learned, popular, users
+from models import items, learned, outcomes, popular, users
 from models.items import ItemRow
 from models.learned import COMMON
+from models.outcomes import Outcomes
 from models.popular import Popular
 from models.users import User
 from streams.changelog import Reading, Record
@@ -32,16 +33,21 @@ logger = logging.getLogger(__name__)
 
 # Records taken over between two turns of the event loop, about 2 ms: an item costs 45 us, what is learned of one 30,
 # the others 4.
-CHUNKS = {"users": 400, "items": 30, "popular": 400, "learned": 60}
+CHUNKS = {"users": 400, "items": 30, "popular": 400, "outcomes": 400, "learned": 60}
 VERSIONS = {
-    "users": users.VERSION, "items": items.VERSION, "popular": popular.VERSION, "learned": learned.VERSION
+    "users": users.VERSION, "items": items.VERSION, "popular": popular.VERSION, "outcomes": outcomes.VERSION,
+    "learned": learned.VERSION,
 }  # fmt: skip
-PARTED = ("popular", "learned")  # whose key does not decide the partition, so that it stands before the key
+PARTED = (
+    "popular",
+    "outcomes",
+    "learned",
+)  # whose key does not decide the partition: it stands before the key
 UNITS = {table.name for table in TABLES if table.units}
 CACHED_USERS = 20_000  # decoded, about 10 KB each
 
 Rowed = Mapping[bytes, bytes | None]  # rows by key, None for a deleted one
-T = TypeVar("T", User, ItemRow, Popular)
+T = TypeVar("T", User, ItemRow, Popular, Outcomes)
 
 
 def folder(settings: Settings) -> Path:
@@ -156,7 +162,7 @@ class LocalTables:
                 self._users.pop(user_id, None)
                 for told in self.on_user_change:
                     told(user_id)
-        else:
+        elif table == "popular":
             for key, row in changed.items():
                 context = key.decode()
                 self._lists.forget(context)
@@ -183,6 +189,12 @@ class LocalTables:
     def popular(self, context: str, now: int) -> tuple[Slots, Floats]:
         """Return the slots most chosen in a context, best first, and their decayed choices at `now` (ms)."""
         return self._lists.get(context, now)
+
+    def outcomes(self, experiment: str) -> list[Outcomes]:
+        """Return the rows of an experiment, read from disk."""
+        keys = (number.to_bytes(2) + experiment.encode() for number in range(self._settings.partitions))
+        read = (self._decode("outcomes", Outcomes.from_row, self._rows["outcomes"].get(key)) for key in keys)
+        return [row for row in read if row is not None]
 
     def contexts(self) -> list[str]:
         """Return the contexts that have a popular list."""
@@ -272,7 +284,7 @@ class LocalTables:
         elif table == "popular":
             self._held_in.clear()
             self._lists.clear()
-        else:
+        elif table == "users":
             self._users.clear()
 
     def _identity(self, table: str) -> str:

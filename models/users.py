@@ -1,25 +1,28 @@
 """Users: a row of `users`, and the fold of their events into it.
 
-History, affinities, counters, session and seen filter; and what each event says to its item and to the learner.
+History, affinities, counters, session, seen filter and trials; and what each event says to its item, to the learner
+and of its trials.
 Every part is bounded: see the constants.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 
-from models import actions, rings
+from models import actions, rings, trials
 from models.decay import DAY, growth, keep_largest
 from models.marks import in_order
+from models.trials import Trials
 from streams.events import Event
 from streams.examples import Choice
+from streams.exposures import EXPOSURE
 from streams.rows import pack, unpack
-from streams.touches import Touch
+from streams.touches import Outcome, Touch
 
-VERSION = 3
+VERSION = 4
 HISTORY = 64  # events kept in full; the oldest quarter leaves at once
 TRAIL = 50  # distinct chosen items kept, newest first
 SEEN = 400  # items the user acted on, as 4-byte hashes
@@ -45,7 +48,7 @@ class User:
     `past` holds the last `length` events as MessagePack, one after the other, so that writing the row copies it
     and only a reader decodes it. `affinity` (by category) and `counts` (by type) are decayed sums, `models.decay`.
     `tally` counts events folded, known by their id and so not folded again, and, of the folded, too late to be
-    attributed.
+    attributed. `trials` are the experiments the user takes part in, None for who never did.
     """
 
     marks: dict[int, int] = field(default_factory=dict)
@@ -63,6 +66,7 @@ class User:
     profile: dict[str, Any] | None = None
     erased_at: int = 0
     tally: list[int] = field(default_factory=lambda: [0, 0, 0])
+    trials: Trials | None = None
 
     def row(self) -> bytes:
         """Return the bytes of the row."""
@@ -70,7 +74,7 @@ class User:
             VERSION,
             (in_order(self.marks), self.ids, self.first_at, self.last_at, self.past, self.length, self.trail,
              self.affinity, self.counts, self.totals, self.session, self.seen, self.profile, self.erased_at,
-             self.tally),
+             self.tally, None if self.trials is None else self.trials.fields()),
         )  # fmt: skip
 
     @classmethod
@@ -78,6 +82,8 @@ class User:
         """Return the user of a row; raises StateError on another version."""
         user = cls(*unpack(VERSION, row))
         user.ids, user.past, user.seen = bytearray(user.ids), bytearray(user.past), bytearray(user.seen)
+        if user.trials is not None:
+            user.trials = Trials.of(cast("Sequence[Any]", user.trials))
         return user
 
     @property
@@ -106,8 +112,8 @@ def seen_hash(item: str) -> bytes:
     return rings.digest(item, 4)
 
 
-Said = tuple[Touch | None, Choice | None]
-NOTHING: Said = (None, None)
+Said = tuple[Touch | None, Choice | None, Sequence[Outcome]]
+NOTHING: Said = (None, None, ())
 
 
 def react(
@@ -118,14 +124,17 @@ def react(
     *,
     speaks: bool = True,
 ) -> Said:
-    """Fold an event into its user and return what it says to its item and to the learner.
+    """Fold an event into its user and return what it says to its item, to the learner and of its trials.
 
     `origin` numbers the event within its partition (`streams.touches.origin_of`); `weights` give each action's
     weight. A known event id changes nothing but the tally and says nothing; nor does a fold that never `speaks`,
-    where what it would say was said before.
+    where what it would say was said before. An exposure is no act of the user: it begins or changes trials alone.
     """
-    event_id = rings.digest(event.event_id, 8)
     tally = user.tally
+    if event.type == EXPOSURE:
+        changed = _expose(user, event, origin)
+        return None, None, changed if speaks else ()
+    event_id = rings.digest(event.event_id, 8)
     if rings.known(user.ids, event_id):
         tally[DUPLICATES] += 1
         return NOTHING
@@ -135,20 +144,35 @@ def react(
     if at < user.last_at - ATTRIBUTION:
         tally[LATE] += 1
     if kind == ERASE:
-        _erase(user, at)
-        return NOTHING
+        changed = _erase(user, at, origin)
+        return None, None, changed if speaks else ()
     grown = growth(at, HALF_LIFE)
     _count(user, kind, at, grown)
+    outcomes: Sequence[Outcome] = ()
+    if user.trials is not None:
+        changed = trials.act(user.trials, event, origin, weights)
+        outcomes = changed if speaks else ()
     if item is None:
-        return NOTHING
+        return None, None, outcomes
     weight = actions.weight_of(weights, kind, event.value)
-    said = _say(user, event, item, origin, weight) if speaks else NOTHING
+    touch, choice = _say(user, event, item, origin, weight) if speaks else (None, None)
     if weight or kind != actions.IMPRESSION:
         _remember(user, event, item, weight, grown)
-    return said
+    return touch, choice, outcomes
 
 
-def _say(user: User, event: Event, item: str, origin: int, weight: float) -> Said:
+def _expose(user: User, event: Event, origin: int) -> Sequence[Outcome]:
+    if event.at <= user.erased_at or not event.exposures:
+        user.tally[FOLDED] += 1
+        return ()
+    if user.trials is None:
+        user.trials = Trials()
+    changed = trials.expose(user.trials, event, user.totals, origin)
+    user.tally[DUPLICATES if changed is None else FOLDED] += 1
+    return changed or ()
+
+
+def _say(user: User, event: Event, item: str, origin: int, weight: float) -> tuple[Touch, Choice | None]:
     touch = Touch(
         origin,
         item,
@@ -168,15 +192,17 @@ def _say(user: User, event: Event, item: str, origin: int, weight: float) -> Sai
     return touch, Choice(origin, item, after, event.at, weight)
 
 
-def _erase(user: User, at: int) -> None:
+def _erase(user: User, at: int, origin: int) -> Sequence[Outcome]:
     # marks and hashed event ids stay: without them a replay would bring the past back. The profile went with its
     # tombstone; one that stands here was written later, and its own topic alone says when it ends. When the log is
     # folded anew the tombstone speaks again, long after the id was forgotten: the same erasure counts once
     if at <= user.erased_at:
-        return
+        return ()
+    left = trials.leave(user.trials, origin)
     blank = User(marks=user.marks, ids=user.ids, profile=user.profile, erased_at=at, tally=user.tally)
     for name in User.__slots__:
         setattr(user, name, getattr(blank, name))
+    return left
 
 
 def _count(user: User, kind: str, at: int, grown: float) -> None:

@@ -67,7 +67,9 @@ TOPICS: tuple[Topic, ...] = (
     # a deleted item's mark is in its row, so its tombstone stays in the log
     Topic("items", "item id", "catalogue upsert, or tombstone", "compact", CENTURY_MS),
     Topic("profiles", "user id", "user attributes, or tombstone = erase this user", "compact"),
-    Topic("touches", "partition", "a batch: what the user agent says about items, with its origin"),
+    Topic(
+        "touches", "partition", "a batch: what the user agent says about items and trials, with its origin"
+    ),
     Topic(
         "examples",
         "partition",
@@ -80,13 +82,22 @@ TOPICS: tuple[Topic, ...] = (
         "control", "name", "what operators decided: generations of the state, archives of the log", "compact"
     ),
     Topic("models", "name@version, or name", "a trained model, or what was decided about a name", "compact"),
+    Topic("experiments", "experiment", "what is tried on whom, and what was decided about it", "compact"),
 )
 
 TABLES: tuple[Table, ...] = (
-    Table("users", "user id", ("events", "profiles"), "history, affinities, counters, session, seen", 3),
+    Table(
+        "users", "user id", ("events", "profiles"), "history, affinities, counters, session, seen, trials", 4
+    ),
     Table("shown", "user id", ("events", "slates"), "what was shown lately, and what was done about it"),
     Table("items", "item id", ("items", "touches"), "catalogue, counters, CTR, trend", 2),
     Table("popular", "context", ("touches",), "decayed counts of the partition's items in one context"),
+    Table(
+        "outcomes",
+        "experiment",
+        ("touches",),
+        "what the partition's users in each arm did, as sums of products",
+    ),
     Table(
         "learned",
         "item id",
@@ -101,7 +112,7 @@ UNITS = frozenset(table.name for table in TABLES if table.units)
 # a worker's processes, and the tables each keeps
 STAGES: Mapping[Stage, tuple[str, ...]] = {
     "users": ("users", "shown"),
-    "items": ("items", "popular"),
+    "items": ("items", "popular", "outcomes"),
     "learner": ("learned",),
 }
 

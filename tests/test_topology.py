@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agents.app import create_app
-from models import items, join, learned, popular, users
+from models import items, join, learned, outcomes, popular, users
 from models.actions import DEFAULTS
 from streams.settings import Settings
 from streams.topology import STAGES, TABLES, TOPICS, partitions_of, topics
@@ -50,6 +50,7 @@ def test_row_versions_are_those_of_the_models():
         "shown": join.VERSION,
         "items": items.VERSION,
         "popular": popular.VERSION,
+        "outcomes": outcomes.VERSION,
         "learned": learned.VERSION,
     }
 

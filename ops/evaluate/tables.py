@@ -9,6 +9,7 @@ from api.lore import Lore
 from api.popular import PopularLists
 from models.features import Floats
 from models.items import ItemRow
+from models.outcomes import Outcomes
 from models.popular import Popular
 from models.users import User
 from ops.evaluate.world import World
@@ -46,6 +47,10 @@ class Tables:
     def popular(self, context: str, now: int) -> tuple[Slots, Floats]:
         """Return a popular list and its decayed choices at `now` (ms), best first."""
         return self._lists.get(context, now)
+
+    def outcomes(self, experiment: str) -> list[Outcomes]:  # noqa: ARG002
+        """Return the rows of an experiment: there is none in an evaluation."""
+        return []
 
     def user_offset(self, user: User) -> int:
         """Return the number of the last event in a user, -1 for none."""

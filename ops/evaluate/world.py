@@ -36,7 +36,7 @@ class World:
         if user is None:
             user = self.users[event.user] = User()
         user.marks[0] = self.folded
-        touch, choice = users.react(user, event, self.folded, self.weights)
+        touch, choice, _ = users.react(user, event, self.folded, self.weights)
         self.folded += 1
         if touch is not None:
             items.touch(self.items.setdefault(touch.item, ItemRow()), touch)

@@ -18,6 +18,7 @@ from api.tables import last_event
 from api.trends import Trends
 from models.assignment import Assigner, Fixed
 from models.items import ItemRow
+from models.outcomes import Outcomes
 from models.popular import Popular
 from models.surfaces import Config
 from models.users import User
@@ -50,6 +51,7 @@ class PastTables:
             # read row by row or not at all, so nothing is to be kept up to date
             **{table: scratch.rows(table) for table in STAGES["users"]},
             "items": _Watched(scratch.rows("items"), self._items_changed),
+            "outcomes": scratch.rows("outcomes"),
             "popular": _Watched(scratch.rows("popular"), self._popular_changed),
             "learned": _Watched(scratch.rows("learned"), self._learned_changed),
         }
@@ -83,6 +85,10 @@ class PastTables:
         """Return a popular list and its decayed choices at `now` (ms), best first."""
         return self._lists.get(context, now)
 
+    def outcomes(self, experiment: str) -> list[Outcomes]:
+        """Return the rows of an experiment."""
+        return [Outcomes.from_row(row) for row in self._parted("outcomes", experiment)]
+
     def user_offset(self, user: User) -> int:
         """Return the offset of the last event in a user, -1 for none."""
         return last_event(user)
@@ -99,9 +105,12 @@ class PastTables:
         return self._scratch.rows(table).get_row(partition_of(key, self._partitions), key.encode())
 
     def _popular_rows(self, context: str) -> list[Popular]:
-        rows, key = self._scratch.rows("popular"), context.encode()
-        found = (rows.get_row(number, key) for number in range(self._partitions))
-        return [Popular.from_row(row) for row in found if row is not None]
+        return [Popular.from_row(row) for row in self._parted("popular", context)]
+
+    def _parted(self, table: str, key: str) -> list[bytes]:
+        rows = self._scratch.rows(table)
+        found = (rows.get_row(number, key.encode()) for number in range(self._partitions))
+        return [row for row in found if row is not None]
 
     def _learned_changed(self, shard: int, changed: Mapping[bytes, bytes | None]) -> None:
         slots = [self.lore.put(shard, key.decode(), row) for key, row in changed.items()]

@@ -20,6 +20,7 @@ from streams.changelog import NOTE, Reading
 from streams.errors import Refused, StateError
 from streams.examples import Choice
 from streams.topology import STAGES, UNITS, Stage, partitions_of
+from streams.touches import Touch
 
 LOOK = 53  # steps between two looks at a changelog
 
@@ -168,7 +169,7 @@ def _told(history: History, touched: int, learned: int) -> list[str]:
             with contextlib.suppress(Refused):
                 calm.fold_events(record)
         said = calm.tell().get(number) or Told()
-        touches += sum(map(len, said.touches.values()))
+        touches += sum(isinstance(each, Touch) for every in said.touches.values() for each in every)
         choices += sum(isinstance(each, Choice) and each.weight > 0 for each in said.examples)
         expected.update(told.spoken(settings, number, said))
     if found != expected:

@@ -21,6 +21,7 @@ from ops.prove.stage import Build
 from streams import changelog, events, examples, touches
 from streams.changelog import NOBODY, NOTE, Note, Record
 from streams.errors import Refused
+from streams.touches import Outcome, Touch
 
 
 class NoMark(UserAgent):
@@ -53,7 +54,21 @@ class NoTouchMark(ItemAgent):
         batch = touches.decode(message.value)
         source = marks.source(TOUCHES, batch.epoch, batch.partition)
         for said in batch.said:
-            self._items.partition(message.partition).get(said.item).marks.pop(source, None)
+            if isinstance(said, Touch):
+                self._items.partition(message.partition).get(said.item).marks.pop(source, None)
+        super().fold_touches(message)
+
+
+class NoOutcomeMark(ItemAgent):
+    """Folds an outcome whether or not its experiment's row has it."""
+
+    def fold_touches(self, message: Any) -> None:
+        """Forget the marks before the fold asks for them."""
+        batch = touches.decode(message.value)
+        source = marks.source(TOUCHES, batch.epoch, batch.partition)
+        for said in batch.said:
+            if isinstance(said, Outcome):
+                self._outcomes.partition(message.partition).get(said.experiment).marks.pop(source, None)
         super().fold_touches(message)
 
 
@@ -197,6 +212,7 @@ PLANTED: Mapping[str, Build] = {
     "no mark": Build(users=NoMark),
     "one mark for a partition": Build(users=OneMark),
     "no mark of touches": Build(items=NoTouchMark),
+    "no mark of outcomes": Build(items=NoOutcomeMark),
     "no mark of examples": Build(learner=NoExampleMark),
     "acks before the changelog": Build(flusher=AcksFirst),
     "acks past the flush": Build(flusher=AcksTooMuch),

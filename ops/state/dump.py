@@ -23,6 +23,7 @@ from agents.batch import OFFSET
 from models.items import ItemRow
 from models.join import Shown
 from models.learned import Common
+from models.outcomes import Outcomes
 from models.popular import Popular
 from models.users import User
 from ops.state.fold import SOURCES, VERSIONS, Source, ends, stage_of
@@ -36,7 +37,7 @@ from streams.rows import unpack
 from streams.settings import Settings
 from streams.topology import UNITS
 
-KINDS = {"users": User, "shown": Shown, "items": ItemRow, "popular": Popular}
+KINDS = {"users": User, "shown": Shown, "items": ItemRow, "popular": Popular, "outcomes": Outcomes}
 NAMES = {table: [field.name for field in dataclasses.fields(kind)] for table, kind in KINDS.items()}
 LEARNED = ("slot", "into", "out", "numbers", "others", "counts")  # of an item's row in `learned`
 COMMON = [field.name for field in dataclasses.fields(Common)]  # of the one row that is no item's
@@ -330,4 +331,8 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
     return value

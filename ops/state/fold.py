@@ -19,6 +19,7 @@ from agents.table import Kept, Rows, Table
 from agents.users import Told, UserAgent
 from models.items import ItemRow
 from models.join import Shown
+from models.outcomes import Outcomes
 from models.popular import Popular
 from models.users import User
 from ops.state.scratch import Scratch
@@ -37,6 +38,7 @@ MOST_DIRTY = {
     "users": 10_000,
     "items": 10_000,
     "popular": 2_000,
+    "outcomes": 1_000,
     "shown": 2_000,
     "learned": 20_000,
 }
@@ -198,6 +200,7 @@ def table(name: str, rows: Rows, cached: int) -> Table[Any]:
         "users": (User, User.from_row),
         "items": (ItemRow, ItemRow.from_row),
         "popular": (Popular, Popular.from_row),
+        "outcomes": (Outcomes, Outcomes.from_row),
         "shown": (Shown, Shown.from_row),
         "learned": (Kept, Kept),
     }

@@ -18,14 +18,18 @@ from streams import examples, touches
 from streams.errors import Refused
 from streams.examples import Choice
 from streams.settings import Settings
-from streams.touches import Touch, origin_of
+from streams.touches import Outcome, Touch, origin_of
 
 Path = tuple[str, int, int]  # the topic, a partition of `events`, and one of the topic
 DECODE: Mapping[str, Callable[[bytes | None], Any]] = {
     "touches": touches.decode,
     "examples": examples.decode,
 }
-COMPARED = (Touch, Choice)  # what is said of slates depends on whether they or their events were met first
+COMPARED = (
+    Touch,
+    Outcome,
+    Choice,
+)  # what is said of slates depends on whether they or their events were met first
 _encode = msgspec.msgpack.Encoder().encode
 
 

@@ -18,7 +18,7 @@ from streams.changelog import NOTE, Note, encode
 from streams.settings import Settings
 from streams.topology import TABLES
 
-STAGES = {"users": {"users", "shown"}, "items": {"items", "popular"}, "learner": {"learned"}}
+STAGES = {"users": {"users", "shown"}, "items": {"items", "popular", "outcomes"}, "learner": {"learned"}}
 
 
 @pytest.fixture(params=STAGES)

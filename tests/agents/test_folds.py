@@ -11,6 +11,7 @@ from agents.table import Table
 from agents.users import MOST_BYTES, UserAgent
 from models.actions import DEFAULTS
 from models.items import ItemRow
+from models.outcomes import Outcomes
 from models.popular import Popular
 from models.users import User
 from streams import events, examples, items, profiles, touches
@@ -36,6 +37,7 @@ def item_agent(settings=SETTINGS):
     tables = (
         Table("items", Rows(), ItemRow, ItemRow.from_row),
         Table("popular", Rows(), Popular, Popular.from_row),
+        Table("outcomes", Rows(), Outcomes, Outcomes.from_row),
     )
     return ItemAgent(settings, *tables), *tables
 
@@ -135,7 +137,7 @@ def test_a_profile_or_item_whose_key_is_no_id_of_its_partition_is_refused(key, r
         agent.fold_profiles(
             Message("profiles", wrong, 0, key, None if tombstone else profiles.encode(Profile()))
         )
-    agent, rows, _ = item_agent()
+    agent, rows, *_ = item_agent()
     with pytest.raises(Refused, match=reason):
         agent.fold_catalogue(Message("items", wrong, 0, key, None if tombstone else items.encode(Item())))
     assert table.dirty() == rows.dirty() == []
@@ -218,7 +220,7 @@ def told(*said, partition=0, epoch=0, offset=0):
 
 
 def test_what_was_said_twice_is_folded_once_and_origins_do_not_hide_each_other():
-    agent, rows, lists = item_agent()
+    agent, rows, lists, _ = item_agent()
     for message in (
         told(touch(5)),
         told(touch(5), touch(6)),
@@ -233,7 +235,7 @@ def test_what_was_said_twice_is_folded_once_and_origins_do_not_hide_each_other()
 
 def test_a_list_counts_a_touch_that_its_item_knows_already():
     """A crash may keep the item's row and lose the list's; the touch comes again, and only the list takes it."""
-    agent, rows, lists = item_agent()
+    agent, rows, lists, _ = item_agent()
     agent.fold_touches(told(touch(5)))
     before = rows.partition(0).get("i").row()
     lists.forget()
@@ -247,7 +249,7 @@ def test_catalogue_and_touches_meet_in_a_row_whatever_comes_first():
     alone = Settings(partitions=1)
     found = set()
     for order in (1, -1):
-        agent, rows, _ = item_agent(alone)
+        agent, rows, *_ = item_agent(alone)
         for fold, message in ((agent.fold_catalogue, listing), (agent.fold_touches, told(touch(1))))[::order]:
             fold(message)
         found.add(rows.partition(0).get("i").row())
@@ -257,7 +259,7 @@ def test_catalogue_and_touches_meet_in_a_row_whatever_comes_first():
 def test_no_bytes_end_a_process():
     draw = random.Random(1)
     user, _ = user_agent()
-    item, _, _ = item_agent()
+    item, *_ = item_agent()
     good = [
         events.encode([click(1)]),
         touches.encode(0, 0, [touch(1)]),

@@ -113,7 +113,7 @@ def click(n, item="i", **more):
 def test_no_valid_event_raises_and_what_it_says_survives_the_wire(said):
     user, rows = User(), defaultdict(ItemRow)
     for origin, event in enumerate(said):
-        touch, choice = react(user, event, origin)
+        touch, choice, _ = react(user, event, origin)
         if touch is not None:
             assert touches.decode(touches.encode(0, 0, [touch])).said == [touch]
             items.touch(rows[touch.item], touch)
@@ -145,7 +145,7 @@ def test_an_event_id_that_is_remembered_changes_nothing_and_says_nothing(said, d
     user = fold(said)
     again = data.draw(st.sampled_from(said))
     before, folded = user.row(), user.tally[users.FOLDED]
-    assert react(user, again, 10_000) == (None, None)
+    assert react(user, again, 10_000) == (None, None, ())
     assert user.tally[users.FOLDED] == folded
     user.tally[users.DUPLICATES] -= 1  # all that is remembered of it
     assert user.row() == before
@@ -183,7 +183,7 @@ def test_an_erasure_leaves_only_marks_and_ids():
     user = fold([click(n, f"i{n}", categories=("c",)) for n in range(5)])
     user.marks = {1: 2, 3: 4}
     ids = bytes(user.ids)
-    assert react(user, Event(event_id="x", type="erase", at=AT, user_id="u")) == (None, None)
+    assert react(user, Event(event_id="x", type="erase", at=AT, user_id="u")) == (None, None, [])
     assert user == User(marks={1: 2, 3: 4}, ids=user.ids, erased_at=AT, tally=[6, 0, 0])
     assert user.ids.startswith(ids)
     react(user, click(1))
@@ -221,7 +221,7 @@ def test_a_session_ends_after_half_an_hour_of_silence_and_late_events_do_not_sta
 
 def test_a_choice_is_an_example_of_what_follows_the_choices_before_it():
     user = fold([click(n, item) for n, item in enumerate("abcb")])
-    touch, choice = react(user, click(10, "a", type="purchase"), 77)
+    touch, choice, _ = react(user, click(10, "a", type="purchase"), 77)
     assert choice == Choice(77, "a", ("b", "c"), AT + 10, DEFAULTS["purchase"])
     assert (touch.origin, touch.item, touch.weight) == (77, "a", DEFAULTS["purchase"])
     assert user.trail == ["a", "b", "c"]
@@ -229,7 +229,7 @@ def test_a_choice_is_an_example_of_what_follows_the_choices_before_it():
 
 def test_choosing_the_same_again_is_a_touch_but_no_example():
     user = fold([click(1, "a"), click(2, "b")])
-    touch, choice = react(user, click(3, "b"))
+    touch, choice, _ = react(user, click(3, "b"))
     assert (touch.item, choice) == ("b", None)
     assert user.trail == ["b", "a"]
 
@@ -242,7 +242,7 @@ def test_what_is_neither_chosen_nor_disliked_is_no_example():
 
 def test_a_dislike_is_an_example_against_and_leaves_the_trail():
     user = fold([click(1, "a"), click(2, "b"), click(3, "c")])
-    touch, choice = react(user, click(4, "b", type="hide", categories=("c",)), 7)
+    touch, choice, _ = react(user, click(4, "b", type="hide", categories=("c",)), 7)
     assert (touch.weight, touch.contexts) == (-5.0, ())
     assert choice == Choice(7, "b", ("c", "a"), AT + 4, -5.0)
     assert user.trail == ["c", "a"]
