@@ -5,6 +5,7 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from api.answers import Answer
+from api.exposed import Exposed
 
 USERS = 50_000
 PER_USER = 8
@@ -13,13 +14,16 @@ PER_USER = 8
 class Entry(NamedTuple):
     """One answer: `tail` is its JSON after the request id; `until` in the engine's seconds.
 
-    `labels` are those under which it is counted. `waiting`: it was computed ahead, and nobody has asked for it yet.
+    `labels` are those under which it is counted, `acts` stand for what the user had done, `exposed` tells of which
+    experiments it speaks every time it is served. `waiting`: it was computed ahead, and nobody has asked for it yet.
     """
 
     until: float
     answer: Answer
     tail: bytes
     labels: dict[str, str]
+    acts: Hashable = None
+    exposed: Exposed | None = None
     waiting: bool = False
 
 
@@ -50,13 +54,17 @@ class Cache:
         if len(self._of) > self._most:
             self._of.popitem(last=False)
 
-    def forget(self, user: str) -> None:
-        """Drop the answers of a user who did something."""
-        self._of.pop(user, None)
+    def forget(self, user: str, acts: Hashable = None) -> None:
+        """Drop the answers of a user, unless they were made when the user had done just this."""
+        if any(entry.acts != acts for entry in self._of.get(user, {}).values()):
+            del self._of[user]
 
     def clear(self) -> None:
         """Drop everything."""
         self._of.clear()
+
+    def __contains__(self, user: str) -> bool:
+        return user in self._of
 
     def __len__(self) -> int:
         return len(self._of)

@@ -1,28 +1,37 @@
 """Engine: answers requests for lists, from a cache or down a ladder, and says what it did for the log."""
 
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
+from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from uuid_utils import uuid7
 
 from api.answers import Answer, Request
+from api.arms import Arms, unit
 from api.cache import Cache, Entry
+from api.drafted import drafted
 from api.explain import freshness, placed
+from api.exposed import Exposed, alike, exposures
 from api.ladder import BEST, UNKNOWN, Count, Ladder, Outcome
 from api.offered import unknown
 from api.rankers import NONE_LIVE, Rankers
 from api.stages import Clock, Stopwatch
 from api.state import State
 from models.assignment import Assigned, Assigner, Experiments, Fixed, Unit
+from models.exploration import Draw, by_hash
 from models.features import NAMES, Floats
+from models.interleaving import Teams
 from models.scorer import Scorer
-from models.surfaces import Config
+from models.surfaces import Config, Explore, Surface
 from models.users import User
 from streams.experiments import Known
+from streams.exposures import Exposure
 from streams.slates import Shown, Slate
 
 AHEAD = "ahead"  # the rung of a list that was computed before it was asked for
@@ -30,6 +39,7 @@ LOGGED = 200  # places of a list that are written down
 UNLOGGED = 32_768  # answers whose slate nobody has asked for yet; about 50 MB when full
 
 Observe = Callable[[str, float], None]  # stage, seconds
+T = TypeVar("T")
 
 
 class Hit(NamedTuple):
@@ -42,11 +52,16 @@ class Hit(NamedTuple):
 
 
 class Unlogged(NamedTuple):
-    """What a slate holds beyond its answer: the time, the features of each item, the answer it repeats."""
+    """What a slate holds beyond its answer: the time, the features of each item, the answer it repeats.
+
+    `exposed` are the experiments it was shown under, `teams` those of its places if it was interleaved.
+    """
 
     at: int
     rows: Floats | None = None
     same_as: str = ""
+    exposed: Exposed | None = None
+    teams: Teams | None = None
 
 
 class Engine:
@@ -54,46 +69,48 @@ class Engine:
 
     `rankers` are those of the registry, for surfaces of the full tier; `experiments` say who gets which arm.
     `scorer` is the light model instead of the one that was learned, which the state has. `clock` gives seconds for
-    budgets and the cache; `observe` is told what each stage took, `count` what
-    happened (answers and failures by rung).
+    budgets and the cache; `observe` is told what each stage took, `count` what happened (answers and failures by
+    rung), and `draw` decides what is explored, of slots.
     """
 
     def __init__(
         self, state: State, config: Config, clock: Clock = time.perf_counter, *,
         scorer: Scorer | None = None, observe: Observe = lambda _stage, _seconds: None,
         count: Count = lambda _name, _labels: None, rankers: Rankers = NONE_LIVE,
-        experiments: Experiments | None = None,
+        experiments: Experiments | None = None, draw: Draw = by_hash,
     ) -> None:  # fmt: skip
         self.config = config
         self._clock, self._observe, self._count = clock, observe, count
-        self._experiments = experiments or Fixed(Assigner(Known(), config, 0))
+        self._arms = Arms(experiments or Fixed(Assigner(Known(), config, 0)), config, count)
         self._unlogged: OrderedDict[str, Unlogged] = OrderedDict()
-        self._scorer, self._rankers = scorer, rankers
+        self._exposed: OrderedDict[str, Exposed] = OrderedDict()
+        self._scorer, self._rankers, self._draw = scorer, rankers, draw
         self.serve(state)
 
     def serve(self, state: State) -> None:
         """Answer from this state from now on; what was answered from another one is not served again."""
         self.state = state
-        self._ladder = Ladder(state, self.config, self._scorer, self._count, self._rankers)
-        self._cache, self._assigner = Cache(), self._experiments.assigner
-        state.tables.on_user_change.append(self._cache.forget)
+        self._ladder = Ladder(state, self.config, self._scorer, self._count, self._rankers, self._draw)
+        self._cache, self._assigner = Cache(), self._arms.assigner
+        state.tables.on_user_change.append(self._forget)
 
     def recommend(self, request: Request) -> Answer:
         """Return a list for someone; raises Refused for a surface that is not configured."""
-        keep = not (request.session or request.explain or request.offered)
+        keep = not (request.session or request.explain or request.offered or request.forced)
         if keep and (entry := self._entry(request)) is not None:
             return self._again(entry, request)
-        unit = request.user_id or (request.session[0].user if request.session else "")
-        return self._answer(request, self._assigned(request, unit), keep=keep)
+        return self._answer(request, unit(request, self._user), keep=keep)
 
     def cached(self, request: Request) -> Hit | None:
         """Return the answer as bytes if the cache has it: the short way, on which nothing is computed."""
-        if request.session or request.explain or (entry := self._entry(request)) is None:
+        if request.session or request.explain or request.forced or (entry := self._entry(request)) is None:
             return None
         if entry.waiting:
             first = self._first(entry, request)
             return Hit(first.request_id, msgspec.json.encode(first), first, request.at)
         request_id = str(uuid7())
+        if entry.exposed is not None:
+            _remember(self._exposed, request_id, entry.exposed)
         self._count("answers", entry.labels)
         body = b'{"request_id":"%b",%b' % (request_id.encode(), entry.tail)
         return Hit(request_id, body, entry.answer, request.at)
@@ -105,12 +122,12 @@ class Engine:
         """
         if self._entry(request) is not None:
             return ""
-        assigned, request_id = self._assigned(request, request.user_id), str(uuid7())
+        assigned, request_id = self._arms.assigned(unit(request, self._user)), str(uuid7())
         watch = Stopwatch(self._clock, assigned.surface.budget_ms / 1000.0)
-        outcome = self._ladder.serve(request, assigned.surface, seed=request_id, watch=watch)
+        outcome, teams = self._listed(request, assigned, request_id, watch)
         if outcome.failed or outcome.rung not in BEST:
             return ""
-        answer = self._said(request, replace(outcome, rung=AHEAD), request_id, assigned.arms)
+        answer = self._said(request, replace(outcome, rung=AHEAD), request_id, assigned, teams)
         self._keep(request, seconds, answer, waiting=True)
         return request_id
 
@@ -125,8 +142,8 @@ class Engine:
             exclude=(*exclude, item_id), explain=explain, request_id=request_id,
         )  # fmt: skip
         if item_id not in self.state.columns.slot_of:
-            return self._said(request, Outcome("empty", f"item {item_id!r} is not known"), str(uuid7()), {})
-        return self._answer(request, self._assigned(request), user=User(trail=[item_id]))
+            return self._said(request, Outcome("empty", f"item {item_id!r} is not known"), str(uuid7()))
+        return self._answer(request, unit(request, self._user), user=User(trail=[item_id]))
 
     def popular(
         self, n: int = 20, surface: str = "home", category: str = "", context: dict[str, str] | None = None,
@@ -137,7 +154,15 @@ class Engine:
         request = Request(
             at=at, n=n, surface=surface, categories=categories, context=context or {}, request_id=request_id
         )
-        return self._answer(request, self._assigned(request), user=User(), rungs=UNKNOWN)
+        return self._answer(request, unit(request, self._user), user=User(), rungs=UNKNOWN)
+
+    def exposures(self, request_id: str) -> tuple[Exposure, ...]:
+        """Return the experiments that an answer was an exposure to; once per answer."""
+        exposed = self._exposed.pop(request_id, None)
+        if exposed is None:
+            return ()
+        exposed.settle()
+        return exposed.exposures
 
     def slate(self, served: Answer | Hit) -> Slate:
         """Return what to log of an answer, with the features its scores came from; once per answer."""
@@ -148,6 +173,8 @@ class Engine:
         more = self._unlogged.pop(served.request_id, Unlogged(0))
         if more.same_as:
             return _repeated(served, served.request_id, more.at, more.same_as)
+        if more.exposed is not None:
+            more.exposed.settle()
         items = served.items[:LOGGED]
         rows = [] if more.rows is None else [tuple(row) for row in more.rows.tolist()]
         rows += [()] * (len(items) - len(rows))  # what is not known has no features
@@ -158,50 +185,90 @@ class Engine:
         return Slate(
             request_id=served.request_id, user_id=served.user_id, at=more.at, surface=served.surface,
             rung=served.rung, arms=served.arms, models=served.models,
-            features=() if more.rows is None else NAMES, items=shown,
+            features=() if more.rows is None else NAMES, items=shown, forced=served.forced,
+            alike=() if more.exposed is None else more.exposed.alike,
+            teams=() if more.teams is None else tuple(more.teams.tolist()),
         )  # fmt: skip
 
     def _answer(
-        self, request: Request, assigned: Assigned, *, user: User | None = None,
+        self, request: Request, who: Unit, *, user: User | None = None,
         rungs: tuple[str, ...] = (), keep: bool = False,
     ) -> Answer:  # fmt: skip
+        assigned = self._arms.assigned(who)
         surface = assigned.surface
         watch = Stopwatch(self._clock, surface.budget_ms / 1000.0)
         request_id = request.request_id or str(uuid7())
-        outcome = self._ladder.serve(request, surface, seed=request_id, watch=watch, user=user, rungs=rungs)
+        outcome, teams = self._listed(request, assigned, request_id, watch, user=user, rungs=rungs)
         if outcome.failed and keep and (entry := self._entry(request, stale=True)) is not None:
             return self._again(entry, request, outcome.reason)
-        answer = self._said(request, outcome, request_id, assigned.arms)
+        answer = self._said(request, outcome, request_id, assigned, teams)
         if keep and answer.items and surface.ttl_s and not outcome.failed:
             self._keep(request, surface.ttl_s, answer)
         watch.lap("answer")
         for stage, seconds in watch.laps.items():
             self._observe(stage, seconds)
-        return msgspec.structs.replace(answer, stages=watch.milliseconds()) if request.explain else answer
+        if request.explain:
+            said = {"stages": watch.milliseconds(), "experiments": self._arms.reasons(who)}
+            return msgspec.structs.replace(answer, **said)
+        return answer
 
-    def _said(self, request: Request, outcome: Outcome, request_id: str, arms: dict[str, str]) -> Answer:
+    def _listed(
+        self, request: Request, assigned: Assigned, seed: str, watch: Stopwatch, *, user: User | None = None,
+        rungs: tuple[str, ...] = (),
+    ) -> tuple[Outcome, Teams | None]:  # fmt: skip
+        """Return the list of a surface, or that of two drafted into one where neither is less than it should be."""
+        surfaces = tuple(map(_plain, assigned.interleaved)) if assigned.interleaved else (assigned.surface,)
+        factors = None if assigned.held else self._arms.factors(request.surface)
+        outcomes = self._ladder.serve(
+            request, surfaces, seed=seed, watch=watch, user=user, rungs=rungs, factors=factors
+        )
+        lists = [one.ranked for one in outcomes if one.ranked is not None and not one.failed]
+        if len(lists) < 2:
+            return outcomes[0], None
+        draft = partial(drafted, lists[0], lists[1], request.n, seed)
+        merged = self._arms.guarded("two lists cannot be merged", draft, None)
+        return (outcomes[0], None) if merged is None else (replace(outcomes[0], ranked=merged[0]), merged[1])
+
+    def _said(
+        self, request: Request, outcome: Outcome, request_id: str, assigned: Assigned | None = None,
+        teams: Teams | None = None,
+    ) -> Answer:  # fmt: skip
         ranked, user, reason = outcome.ranked, outcome.user, outcome.reason
-        items = () if ranked is None else placed(ranked, self.state, user, request)
+        items = () if ranked is None else placed(ranked, self.state, user, request, teams)
         items = (*items, *unknown(self.state.columns, request))[: request.n]
         if items and len(items) < request.n:
             reason = "; ".join(filter(None, (reason, f"only {len(items)} items are available")))
         rows = None if ranked is None or ranked.rows is None else ranked.rows[:LOGGED].copy()
-        self._remember(request_id, Unlogged(request.at, rows))
+        exposed = None
+        if assigned is not None and assigned.exposures and not request.forced:
+            ask = partial(self._alike, request, assigned, request_id) if assigned.others else None
+            exposed = Exposed(exposures(assigned, [item.item_id for item in items], teams), ask)
+            _remember(self._exposed, request_id, exposed)
+        _remember(self._unlogged, request_id, Unlogged(request.at, rows, "", exposed, teams))
         if outcome.rung != AHEAD:  # it is counted when it is served
             self._count("answers", {"surface": request.surface, "rung": outcome.rung})
         return Answer(
             request_id=request_id, user_id=request.user_id, surface=request.surface, rung=outcome.rung,
-            reason=reason, arms=arms, models=ranked.models if ranked else {}, items=items,
-            state=freshness(self.state, user), counts=ranked.counts if ranked and request.explain else {},
+            reason=reason, arms={} if assigned is None else assigned.arms, forced=tuple(request.forced),
+            models=ranked.models if ranked else {}, items=items, state=freshness(self.state, user),
+            counts=ranked.counts if ranked and request.explain else {},
         )  # fmt: skip
+
+    def _alike(self, request: Request, assigned: Assigned, seed: str) -> Collection[str]:
+        """Return the experiments whose other arms would have shown the same, as far as can be told."""
+        listed = partial(
+            self._ladder.serve, request, seed=seed, watch=Stopwatch(self._clock, math.inf),
+            factors=self._arms.factors(request.surface),
+        )  # fmt: skip
+        what = f"what other arms would have shown for request {seed} cannot be told"
+        return self._arms.guarded(what, partial(alike, assigned, listed), [])
 
     def _first(self, entry: Entry, request: Request) -> Answer:
         """Serve a list that has waited: from now on it is one that was asked for."""
         answer = entry.answer
         self._cache.put(request.user_id, _key(request), entry._replace(waiting=False))
-        self._remember(
-            answer.request_id, self._unlogged.pop(answer.request_id, Unlogged(0))._replace(at=request.at)
-        )
+        more = self._unlogged.pop(answer.request_id, Unlogged(0))._replace(at=request.at)
+        _remember(self._unlogged, answer.request_id, more)
         self._count("answers", {"surface": request.surface, "rung": AHEAD})
         return answer
 
@@ -209,32 +276,51 @@ class Engine:
         if entry.waiting:
             return self._first(entry, request)
         request_id = str(uuid7())
-        self._remember(request_id, Unlogged(request.at, None, entry.answer.request_id))
+        if entry.exposed is not None:
+            _remember(self._exposed, request_id, entry.exposed)
+        _remember(self._unlogged, request_id, Unlogged(request.at, None, entry.answer.request_id))
         self._count("answers", entry.labels)
         return msgspec.structs.replace(entry.answer, request_id=request_id, rung="cached", reason=reason)
 
-    def _remember(self, request_id: str, more: Unlogged) -> None:
-        self._unlogged[request_id] = more
-        if len(self._unlogged) > UNLOGGED:
-            self._unlogged.popitem(last=False)
+    def _user(self, user_id: str) -> User | None:
+        with suppress(Exception):  # the ladder counts it, and knows what to do without
+            return self.state.tables.user(user_id)
+        return None
 
-    def _assigned(self, request: Request, unit: str = "") -> Assigned:
-        return self._experiments.assigner.assign(Unit(unit, request.context, request.surface))
+    def _forget(self, user_id: str) -> None:
+        """Drop the lists of a user who did something; that they were shown one is nothing they did."""
+        if user_id in self._cache:
+            self._cache.forget(user_id, _acts(self._user(user_id)))
 
     def _entry(self, request: Request, *, stale: bool = False) -> Entry | None:
-        if (
-            self._assigner is not self._experiments.assigner
-        ):  # a list of an arm that was stopped is not served again
+        if self._assigner is not self._arms.assigner:  # a list of an arm that was stopped is not served again
             self._cache.clear()
-            self._assigner = self._experiments.assigner
+            self._assigner = self._arms.assigner
         return self._cache.get(request.user_id, _key(request), self._clock(), stale=stale)
 
     def _keep(self, request: Request, seconds: float, answer: Answer, *, waiting: bool = False) -> None:
         said = msgspec.json.encode(msgspec.structs.replace(answer, request_id="", rung="cached"))
         tail = said[len(b'{"request_id":"",') :]
         labels = {"surface": request.surface, "rung": "cached"}
-        entry = Entry(self._clock() + seconds, answer, tail, labels, waiting)
+        acts, exposed = _acts(self._user(request.user_id)), self._exposed.get(answer.request_id)
+        entry = Entry(self._clock() + seconds, answer, tail, labels, acts, exposed, waiting)
         self._cache.put(request.user_id, _key(request), entry)
+
+
+def _remember(of: OrderedDict[str, T], request_id: str, what: T) -> None:
+    of[request_id] = what
+    if len(of) > UNLOGGED:
+        of.popitem(last=False)
+
+
+def _plain(surface: Surface) -> Surface:
+    """Return a surface that explores nothing: the chances of an interleaved list are those of its draft."""
+    return msgspec.structs.replace(surface, explore=Explore(slots=0))
+
+
+def _acts(user: User | None) -> Hashable:
+    """Return what stands for everything a user did: the ids of their last events, and what else changes a list."""
+    return None if user is None else (bytes(user.ids), user.erased_at, repr(user.profile))
 
 
 def _key(request: Request) -> Hashable:

@@ -5,18 +5,24 @@ import numpy as np
 
 from api.answers import Placed, Request
 from api.columns import Columns
-from api.funnel import Ranked
+from api.funnel import EXPLORE, Ranked
 from api.state import State
 from models.features import CATALOGUE, NAMES
 from models.gather import FADING
+from models.interleaving import Teams
 from models.users import User
 
 LAST = 5  # choices that may be a reason
 NEAR = 300  # items near each of them that are looked at
 
 
-def placed(ranked: Ranked, state: State, user: User | None, request: Request) -> tuple[Placed, ...]:
-    """Return the items of an answer; with features, ages and reasons when the request wants them explained."""
+def placed(
+    ranked: Ranked, state: State, user: User | None, request: Request, teams: Teams | None = None
+) -> tuple[Placed, ...]:
+    """Return the items of an answer; with features, ages and reasons when the request wants them explained.
+
+    `teams` tells which of two lists chose each.
+    """
     columns = state.columns
     ids, slots = columns.ids, ranked.slots.tolist()
     values = zip(slots, ranked.scores.tolist(), ranked.sources, ranked.propensity.tolist(), strict=True)
@@ -24,6 +30,11 @@ def placed(ranked: Ranked, state: State, user: User | None, request: Request) ->
         Placed(item_id=ids[slot], score=score, source=source, propensity=propensity)
         for slot, score, source, propensity in values
     ]
+    if request.explain:
+        items = [
+            msgspec.structs.replace(item, why=ranked.explored if item.source == EXPLORE else "", team=team)
+            for item, team in zip(items, [-1] * len(items) if teams is None else teams.tolist(), strict=True)
+        ]
     if request.explain and ranked.rows is not None:
         rows = [dict(zip(NAMES, row, strict=True)) for row in ranked.rows.tolist()]
         why = reasons(state, user)

@@ -7,7 +7,7 @@ popular_in_context   what is chosen on this surface, in this country, in the wan
 popular              what is chosen anywhere, and, for want of that, whatever is available
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,10 +35,13 @@ from models.surfaces import Surface
 from models.users import User
 
 Scored = Callable[[Floats, Floats], None]  # features (n, features) and scores (n,) of the candidates
+Factors = Callable[[Sequence[str]], Floats | None]  # factors (n,) on the scores of n items, None for none
 EMBEDDING = SIGNALS.index("embedding")
 PAIRED = np.array(
     [SIGNALS.index(one.name) for one in CATALOGUE if one.name in SIGNALS and one.scope == "pair"]
 )
+EXPLORE = "explore"  # the source of what was drawn instead of ranked
+GATHERED = ("quotas", "candidates", "seen", "exempt", "pins")  # what of a surface decides on candidates
 FLOOR = 100  # fewer candidates than this are filled up, so that a list can be varied and is never short
 
 
@@ -58,22 +61,34 @@ class Ranked:
     models: dict[str, str] = field(default_factory=dict)  # what scored, by name: its version
     counts: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    explored: str = ""  # by what kind of draw
 
 
 class Funnel:
-    """One request on its way; made for it and thrown away. `draw` decides what is explored, of slots, by `seed`."""
+    """One request on its way; made for it and thrown away.
+
+    `draw` decides what is explored, of slots, by `seed`; `factors` are those of items that are tried themselves.
+    """
 
     def __init__(
         self, state: State, surface: Surface, request: Request, *, seed: str, places: Places, watch: Stopwatch,
-        draw: Draw = by_hash,
+        draw: Draw = by_hash, factors: Factors | None = None,
     ) -> None:  # fmt: skip
         self._state, self._columns = state, state.columns
         self._surface, self._request, self._seed, self._draw = surface, request, seed, draw
-        self._places, self._watch = places, watch
+        self._places, self._watch, self._factors = places, watch, factors
         self._here: list[Sparse] = []
         self._asker = Asker(float(request.at))
         self._filter = Filter(state, surface, request, self._asker)
         self._pool: Pool | None = None
+        self._known: tuple[Floats, Floats] | None = None  # where the pool's items stand, and their features
+
+    def turn(self, surface: Surface) -> None:
+        """Go on for another surface, with the same candidates and features if both ask for the same."""
+        if any(getattr(surface, name) != getattr(self._surface, name) for name in GATHERED):
+            self._filter = Filter(self._state, surface, self._request, self._asker)
+            self._pool = self._known = None
+        self._surface = surface
 
     def know(self, user: User | None) -> tuple[bool, bool]:
         """Take in who asks; tell whether anything is known to find candidates by, and to rank them by."""
@@ -106,6 +121,8 @@ class Funnel:
         pool = self.candidates()
         if self._watch.spent():
             raise Late
+        if self._known is not None:
+            return (pool, *self._known)
         places = self._placed(pool.slots)
         signals = self._signals(pool.slots, places)
         relevance = self._state.lore.relevance(signals, self._asker.after)
@@ -113,6 +130,7 @@ class Funnel:
         self._watch.lap("features")
         if self._watch.spent():
             raise Late
+        self._known = places, rows
         return pool, places, rows
 
     def light(self) -> Ranked:
@@ -129,13 +147,16 @@ class Funnel:
 
     def popular(self) -> Ranked:
         """Rank by popularity anywhere."""
-        if not self._request.offered:
-            self._pool = self._filter.fill(nothing(self._places), self._request.n, self._places)
-        pool = self.candidates()
+        if self._request.offered:
+            pool = self.candidates()
+        else:
+            pool = self._filter.fill(nothing(self._places), self._request.n, self._places)
         return self._slate(pool, pool.merit)
 
     def candidates(self) -> Pool:
         """Return what may be shown of what the sources found, filled up where that is little."""
+        if self._pool is not None:
+            self._places.hold(self._pool.slots)
         if self._pool is None and self._request.offered:
             self._pool = self._filter.keep(offered(self._columns, self._request, self._places), self._places)
             self._watch.lap("filter")
@@ -205,16 +226,21 @@ class Funnel:
         order = slate.order
         sources = [SOURCES[source] for source in pool.source[order].tolist()]
         for place in np.flatnonzero(slate.explored).tolist():
-            sources[place] = "explore"
+            sources[place] = EXPLORE
         self._watch.lap("rerank")
         return Ranked(
             pool.slots[order], scores[order], sources, slate.propensity,
             None if rows is None else rows[order], models or {}, pool.counts, pool.skipped,
+            surface.explore.kind,
         )  # fmt: skip
 
     def _boosted(self, pool: Pool, scores: Floats, categories: npt.NDArray[np.int32]) -> Floats:
-        """Return the final scores: times the catalogue's boost, the surface's, and less for what was seen."""
+        """Return the final scores: times the boosts of catalogue, trial and surface, and less for what was seen."""
         factors = self._columns.boost[pool.slots]
+        if self._factors is not None:
+            ids = self._columns.ids
+            tried = self._factors([ids[slot] for slot in pool.slots.tolist()])
+            factors = factors if tried is None else factors * tried
         for name, factor in self._surface.boosts.items():
             code = self._columns.category_code.get(name)
             if code is not None:

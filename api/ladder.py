@@ -12,10 +12,11 @@ import msgspec
 
 from api.answers import Request
 from api.asker import who
-from api.funnel import Funnel, Late, Ranked
+from api.funnel import Factors, Funnel, Late, Ranked
 from api.rankers import Rankers
 from api.stages import Stopwatch
 from api.state import State
+from models.exploration import Draw, by_hash
 from models.places import Places
 from models.scorer import Scorer
 from models.surfaces import Config, Surface
@@ -46,27 +47,31 @@ class Ladder:
     """Serves each request from the highest rung that has something to show."""
 
     def __init__(
-        self, state: State, config: Config, scorer: Scorer | None, count: Count, rankers: Rankers
-    ) -> None:
+        self, state: State, config: Config, scorer: Scorer | None, count: Count, rankers: Rankers,
+        draw: Draw = by_hash,
+    ) -> None:  # fmt: skip
         self._state, self._config, self._scorer, self._count = state, config, scorer, count
-        self._rankers = rankers
+        self._rankers, self._draw = rankers, draw
         self._places = Places()
 
     def serve(
-        self, request: Request, surface: Surface, *, seed: str, watch: Stopwatch,
-        user: User | None = None, rungs: tuple[str, ...] = (),
-    ) -> Outcome:  # fmt: skip
-        """Return the best that can be shown; `user` and `rungs` stand in for the request's own."""
-        state, places = self._state, self._places
-        funnel = Funnel(state, surface, request, seed=seed, places=places, watch=watch)
+        self, request: Request, surfaces: tuple[Surface, ...], *, seed: str, watch: Stopwatch,
+        user: User | None = None, rungs: tuple[str, ...] = (), factors: Factors | None = None,
+    ) -> list[Outcome]:  # fmt: skip
+        """Return the best that can be shown under each surface, from the same candidates where that is possible.
+
+        `user` and `rungs` stand in for the request's own; `factors` are those of items that are tried themselves.
+        """
+        state = self._state
+        funnel = Funnel(
+            state, surfaces[0], request, seed=seed, places=self._places, watch=watch, draw=self._draw,
+            factors=factors,
+        )  # fmt: skip
+        found = ranked = False
         reason = ""
-        climb: tuple[str, ...] = UNKNOWN
         try:
             user = who(state, request, self._config.actions) if user is None else user
             found, ranked = funnel.know(user)
-            climb = KNOWN if ranked else KNOWN[1:] if found else UNKNOWN
-            if ranked and surface.tier == "full":
-                climb = (BOOSTED, *climb)
             if not (ranked or rungs):
                 what = "of what this user chose" if found else "of this user"
                 reason = f"nothing is known {what} yet"
@@ -74,13 +79,22 @@ class Ladder:
             log.exception("request %s: the user cannot be read", seed)
             self._count("failures", {"rung": "user"})
             reason = "the user cannot be read"
-        outcome = self._climb(funnel, rungs or climb, surface, seed)
-        if outcome.ranked is None and surface.seen == "exclude" and user is not None and user.seen:
-            again = msgspec.structs.replace(surface, seen="keep")  # better seen than blank
-            funnel = Funnel(state, again, request, seed=seed, places=places, watch=watch)
-            outcome = self._climb(funnel, ("popular",), again, seed)
-            reason = "nothing is left that was not seen"
-        return Outcome(outcome.rung, outcome.reason or reason, outcome.ranked, user, outcome.failed)
+        outcomes = []
+        for surface in surfaces:
+            funnel.turn(surface)
+            climb = rungs or (KNOWN if ranked else KNOWN[1:] if found else UNKNOWN)
+            if ranked and not rungs and surface.tier == "full":
+                climb = (BOOSTED, *climb)
+            said, outcome = reason, self._climb(funnel, climb, surface, seed)
+            if outcome.ranked is None and surface.seen == "exclude" and user is not None and user.seen:
+                again = msgspec.structs.replace(surface, seen="keep")  # better seen than blank
+                funnel.turn(again)
+                outcome = self._climb(funnel, ("popular",), again, seed)
+                said = "nothing is left that was not seen"
+            outcomes.append(
+                Outcome(outcome.rung, outcome.reason or said, outcome.ranked, user, outcome.failed)
+            )
+        return outcomes
 
     def _climb(self, funnel: Funnel, rungs: tuple[str, ...], surface: Surface, seed: str) -> Outcome:
         reason, failed = "", False

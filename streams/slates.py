@@ -37,7 +37,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Slate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One answer; `same_as` names an earlier slate that was served again from the cache (then `items` is empty).
 
-    `asked` is missing in slates from before it was written down.
+    `asked` is missing in slates from before it was written down. `forced` names the arms that a test asked for, `alike`
+    the experiments whose other arms would have shown the same list. `teams` tells of each item of an interleaved list
+    which of the two rankings chose it, 0 or 1, -1 for neither.
     """
 
     v: int = VERSION
@@ -52,6 +54,9 @@ class Slate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     asked: Asked | None = None
     features: tuple[str, ...] = ()
     items: tuple[Shown, ...] = ()
+    forced: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
+    teams: tuple[int, ...] = ()
 
 
 _decoder = msgspec.msgpack.Decoder(Slate)
