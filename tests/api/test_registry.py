@@ -79,6 +79,15 @@ def test_the_live_version_is_served_and_swapped(follower, make):
     assert follower.live("ranker") is None
 
 
+def test_an_arm_can_name_a_version_in_shadow(follower, make):
+    first, second = make(1.0), make(2.0)
+    asyncio.run(follower.take(registry_of(first, second, live=first.version, shadow=(second.version,))))
+    assert follower.served == sorted(["ranker", first.key, second.key])
+    assert follower.live(second.key).version == second.version
+    assert follower.live(first.key) is follower.live("ranker")
+    assert registry_of(first, second, live=first.version, shadow=(second.version,)).served == follower.served
+
+
 @pytest.mark.parametrize("harm", ["hash", "size", "missing", "version", "features", "kind"])
 def test_what_cannot_be_served_is_named_and_the_old_one_goes_on(
     follower, make, settings, metrics, caplog, harm
