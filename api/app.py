@@ -12,6 +12,7 @@ from api import problems
 from api.admission import Admission
 from api.ahead import Ahead
 from api.engine import Engine
+from api.experiments import Follower as Experiments
 from api.generation import Serving
 from api.ingest import Ingest
 from api.kafka_producer import KafkaProducer
@@ -23,7 +24,7 @@ from api.operations import EscapedPaths, Operation, routes
 from api.producer import Producer
 from api.rankers import NONE_LIVE
 from api.registry import Follower
-from api.routes import events, health, items, pages, rank, recommend, users
+from api.routes import events, experiments, health, items, pages, rank, recommend, users
 from api.services import Services, wall_clock
 from api.slates import SlateLog
 from api.state import State
@@ -38,7 +39,7 @@ INGESTING = 128  # at once; each waits for Kafka and holds a body of at most 1 M
 
 def operations(services: Services) -> list[Operation]:
     """Return every operation; the most asked first, since routes are tried in order."""
-    parts = (recommend, rank, events, users, items, health)
+    parts = (recommend, rank, events, users, items, experiments, health)
     found = [operation for part in parts for operation in part.operations(services)]
     return [*found, *pages.operations(found)]
 
@@ -61,9 +62,11 @@ def create_app(
     slate_producer = slate_producer or KafkaProducer(settings)
     served = Serving(settings, now) if state is None else Still(state)
     follower = Follower(settings, metrics) if state is None else None
+    config = load(settings.config)
+    tried = Experiments(settings, config, producer, metrics, now)
     engine = Engine(
-        served.state, load(settings.config), observe=metrics.stage, count=metrics.count,
-        rankers=follower or NONE_LIVE,
+        served.state, config, observe=metrics.stage, count=metrics.count,
+        rankers=follower or NONE_LIVE, experiments=tried,
     )  # fmt: skip
     served.on_swap.append(engine.serve)
     ahead = Ahead(engine, now, metrics.ahead)
@@ -74,6 +77,8 @@ def create_app(
         trouble=lambda: served.trouble,
         generation=lambda: served.generation,
         engine=engine,
+        experiments=tried,
+        models=lambda: follower.served if follower else (),
         producer=producer,
         ingest=Ingest(producer, settings),
         slates=slates,
@@ -89,7 +94,8 @@ def create_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         warm()
         async with contextlib.AsyncExitStack() as stack:
-            for part in (served, producer, slate_producer, slates, follower, travel, ahead):
+            following = tried if state is None else None
+            for part in (served, producer, slate_producer, slates, follower, following, travel, ahead):
                 if part is None:
                     continue
                 await part.start()

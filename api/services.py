@@ -1,12 +1,13 @@
 """Services: what the routes work with, composed in api/app.py and handed to each of them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from api.admission import Admission
 from api.ahead import Ahead
 from api.engine import Engine
+from api.experiments import Follower as Experiments
 from api.ingest import Ingest
 from api.metrics import Metrics
 from api.producer import Producer
@@ -29,6 +30,8 @@ class Services:
     trouble: Callable[[], str]
     generation: Callable[[], int]
     engine: Engine
+    experiments: Experiments
+    models: Callable[[], Sequence[str]]
     producer: Producer
     ingest: Ingest
     slates: SlateLog
