@@ -1,6 +1,7 @@
 """The commands on experiments; each reads its settings from the environment and calls one function."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -152,6 +153,83 @@ def who(
     known, config = experiments.load(settings), load(settings.config)
     for line in found(known, config, user, row, _now(), surface, said):
         say(line, as_json)
+
+
+@experiment.command("report")
+def report(
+    key: Key,
+    lists: Annotated[
+        bool, typer.Option("--lists", help="what each arm showed, from the log of slates")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Judge an experiment by what is known now; looking often does no harm to the verdict."""
+    from ops.experiment.report import reported
+    from ops.experiment.report import show as told
+    from streams.experiments import load
+    from streams.generations import of_live
+    from streams.log import Log
+
+    settings = of_live(Settings.from_env())
+    record = load(settings).find(key)
+    with Log(settings) as log:
+        said = reported(log, settings.partitions, record, _now(), lists=lists)
+    print(json.dumps(said)) if as_json else told(said)
+
+
+@experiment.command("duration")
+def duration(
+    lift: Annotated[float, typer.Option(help="to be found, relative: 0.05")],
+    users_per_day: Annotated[float, typer.Option(help="new ones who will take part")],
+    metric: Annotated[
+        str,
+        typer.Option(help="a measure, or two of which one divides: click/lists; as experiments measured it"),
+    ] = "",
+    mean: Annotated[
+        float | None, typer.Option(help="of the metric now, instead of what was measured")
+    ] = None,
+    variance: Annotated[float | None, typer.Option(help="of one user's share in it; with --mean")] = None,
+    arms: Annotated[int, typer.Option(min=2, help="of equal weight, the control among them")] = 2,
+    power: Annotated[float, typer.Option(help="the chance that the lift is found")] = 0.8,
+    as_json: Json = False,
+) -> None:
+    """Tell how many users and days an experiment needs, before it is started."""
+    from ops.experiment import duration as plan
+    from ops.experiment.report import outcomes
+    from streams.generations import of_live
+    from streams.log import Log
+
+    if (mean is None) != (variance is None) or (mean is None) == (not metric):
+        raise typer.BadParameter("give --metric, or --mean and --variance")
+    beside = {}
+    if mean is None or variance is None:
+        settings = of_live(Settings.from_env())
+        with Log(settings) as log:
+            beside["experiment"], sheet = plan.pilot(outcomes(log, settings.partitions), plan.metric(metric))
+        mean, variance = plan.planned(sheet, plan.metric(metric))
+    say(plan.duration(mean, variance, lift, users_per_day, arms, power) | beside, as_json)
+
+
+@experiment.command("selfcheck")
+def selfcheck(
+    seed: Annotated[int, typer.Option(help="of what is drawn")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Check the statistics on experiments whose truth is known; exit code 1 when a figure is out of its bounds."""
+    from ops.experiment.selfcheck import selfcheck as run
+    from ops.experiment.selfcheck import wrong
+    from ops.progress import bar
+
+    with bar("drawing") as begin:
+        figures = run(seed=seed, progress=begin)
+    found = wrong(figures)
+    if as_json:
+        print(json.dumps(figures))
+    else:
+        print("\n".join(f"{name}={value:.4g}" for name, value in figures.items()))
+    for words in found:
+        print(words, file=sys.stderr)
+    raise typer.Exit(bool(found))
 
 
 def _end(key: str, state: "Ended", reason: str, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """Duration: how long an experiment must run to find a lift, from what a metric is like now, before it is started."""
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from models.comparison import measured
@@ -56,6 +57,6 @@ def duration(
     units, once = size(value, variance, lift, [1] * arms, power=power)
     return {
         "mean": value, "variance": variance, "lift": lift, "power": power, "arms": arms,
-        "users": units, "days": -(-units // users_per_day),
-        "users_looking_once": once, "days_looking_once": -(-once // users_per_day),
+        "users": units, "days": ceil(units / users_per_day),
+        "users_looking_once": once, "days_looking_once": ceil(once / users_per_day),
     }  # fmt: skip

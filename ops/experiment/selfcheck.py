@@ -96,7 +96,7 @@ def wrong(figures: dict[str, Any]) -> list[str]:
         "ratio_interval_coverage": (1 - ALPHA - 0.015, 1 - ALPHA + 0.015),
         "always_valid_interval_coverage": (1 - ALPHA, 1.0),
         "srm_false_alarm_rate": (0.0, srm.ALPHA),
-        "cuped_variance_ratio": (0.95 * (1 - CORRELATION**2), 1.05 * (1 - CORRELATION**2)),
+        "cuped_variance_ratio": (0.94 * (1 - CORRELATION**2), 1.06 * (1 - CORRELATION**2)),
         "interleaving_users_ratio": (10.0, np.inf),
     }
     return [
