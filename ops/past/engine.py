@@ -12,11 +12,13 @@ from api.columns import Columns, Slots
 from api.engine import Engine
 from api.lore import Lore
 from api.popular import Floats, PopularLists
+from api.rankers import NONE_LIVE, Rankers
 from api.space import ItemSpace
 from api.state import State
 from api.tables import last_event
 from api.trends import Trends
 from models.assignment import Assigner, Fixed
+from models.exploration import Draw, by_hash
 from models.items import ItemRow
 from models.outcomes import Outcomes
 from models.popular import Popular
@@ -149,11 +151,15 @@ class Then:
             pass
 
 
-def engine_of(state: State, config: Config, known: Known = NONE, at: int = 0) -> Engine:
+def engine_of(
+    state: State, config: Config, known: Known = NONE, at: int = 0, *,
+    rankers: Rankers = NONE_LIVE, draw: Draw = by_hash,
+) -> Engine:  # fmt: skip
     """Return an engine that answers each request anew and takes its time, under the experiments of a time (ms)."""
     surfaces = {name: msgspec.structs.replace(one, **PATIENT) for name, one in config.surfaces.items()}
     patient = Config(config.actions, surfaces)
-    return Engine(state, patient, experiments=Fixed(Assigner(known, patient, at, PATIENT)))
+    experiments = Fixed(Assigner(known, patient, at, PATIENT))
+    return Engine(state, patient, experiments=experiments, rankers=rankers, draw=draw)
 
 
 class _Watched:
