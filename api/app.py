@@ -14,6 +14,7 @@ from api.ahead import Ahead
 from api.engine import Engine
 from api.experiments import Follower as Experiments
 from api.generation import Serving
+from api.guard import Guard
 from api.ingest import Ingest
 from api.kafka_producer import KafkaProducer
 from api.keys import Keys
@@ -24,7 +25,7 @@ from api.operations import EscapedPaths, Operation, routes
 from api.producer import Producer
 from api.rankers import NONE_LIVE
 from api.registry import Follower
-from api.routes import events, experiments, health, items, pages, rank, recommend, users
+from api.routes import events, experiments, health, items, pages, rank, recommend, reports, users
 from api.services import Services, wall_clock
 from api.slates import SlateLog
 from api.state import State
@@ -39,7 +40,7 @@ INGESTING = 128  # at once; each waits for Kafka and holds a body of at most 1 M
 
 def operations(services: Services) -> list[Operation]:
     """Return every operation; the most asked first, since routes are tried in order."""
-    parts = (recommend, rank, events, users, items, experiments, health)
+    parts = (recommend, rank, events, users, items, experiments, reports, health)
     found = [operation for part in parts for operation in part.operations(services)]
     return [*found, *pages.operations(found)]
 
@@ -71,7 +72,8 @@ def create_app(
     served.on_swap.append(engine.serve)
     ahead = Ahead(engine, now, metrics.ahead)
     served.on_swap.append(ahead.serve)
-    slates = SlateLog(slate_producer, engine.slate, settings, metrics)
+    guard = Guard(tried, lambda: engine.state.tables, now)
+    slates = SlateLog(slate_producer, engine.slate, settings, metrics, engine.exposures)
     services = Services(
         settings=settings,
         trouble=lambda: served.trouble,
@@ -94,8 +96,8 @@ def create_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         warm()
         async with contextlib.AsyncExitStack() as stack:
-            following = tried if state is None else None
-            for part in (served, producer, slate_producer, slates, follower, following, travel, ahead):
+            following = (tried, guard) if state is None else ()
+            for part in (served, producer, slate_producer, slates, follower, *following, travel, ahead):
                 if part is None:
                     continue
                 await part.start()
