@@ -120,7 +120,7 @@ class Engine:
 
         "" where there is a list already, or none worth to wait for.
         """
-        if self._entry(request) is not None:
+        if request.forced or self._entry(request) is not None:
             return ""
         assigned, request_id = self._arms.assigned(unit(request, self._user)), str(uuid7())
         watch = Stopwatch(self._clock, assigned.surface.budget_ms / 1000.0)

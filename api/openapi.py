@@ -9,6 +9,7 @@ import msgspec
 
 from api.operations import Operation
 from api.problems import MEDIA, ProblemDetails
+from api.query import EXPLODED
 
 REF = "#/components/schemas/{name}"
 PACKED = "application/msgpack"
@@ -95,10 +96,10 @@ def _query_parameters(kind: type[msgspec.Struct]) -> list[dict[str, Any]]:
         }
         if "description" in schema:
             said["description"] = schema["description"]
-        if name == "ctx":  # an exploded object: each of its keys is a parameter of its own, ctx.country=de
+        if name in EXPLODED:  # each key of such an object is a parameter of its own, ctx.country=de
             said["schema"] = {
                 "type": "object",
-                "patternProperties": {r"^ctx\.": {"type": "string", "maxLength": 1024}},
+                "patternProperties": {rf"^{name}\.": {"type": "string", "maxLength": 1024}},
             }
         found.append(said)
     return found

@@ -9,7 +9,7 @@ import msgspec
 from streams.errors import Refused
 
 MAX_QUERY = 8192  # bytes
-CONTEXT = "ctx."  # ctx.device=mobile becomes context["device"]
+EXPLODED = ("ctx", "arm")  # ctx.device=mobile becomes ctx["device"]
 Q = TypeVar("Q", bound=msgspec.Struct)
 
 
@@ -35,13 +35,14 @@ def parse(kind: type[Q], query: bytes) -> Q:
             continue
         raw, _, text = pair.partition(b"=")
         name, value = unquote(raw), unquote(text)
-        if name.startswith(CONTEXT) and "ctx" in fields:
-            into: dict[str, Any] = values.setdefault("ctx", {})
-            name = name[len(CONTEXT) :]
-        elif name in fields and name != "ctx":
+        group, dot, rest = name.partition(".")
+        if dot and group in EXPLODED and group in fields:
+            into: dict[str, Any] = values.setdefault(group, {})
+            name = rest
+        elif name in fields and name not in EXPLODED:
             into = values
         else:
-            known = ", ".join(f"{CONTEXT}NAME" if field == "ctx" else field for field in fields)
+            known = ", ".join(f"{field}.NAME" if field in EXPLODED else field for field in fields)
             raise Refused(f"unknown parameter {name[:64]!r}; known are: {known or 'none'}")
         if into is values and fields[name]:
             into.setdefault(name, []).append(value)

@@ -26,6 +26,9 @@ Exclude = Annotated[tuple[Id, ...], Meta(max_length=200, description="items to l
 Context = Annotated[
     dict[Name, Text], Meta(max_length=16, description="ctx.NAME=VALUE: device, country, query")
 ]
+Arms = Annotated[
+    dict[Name, Name], Meta(max_length=16, description="arm.EXPERIMENT=ARM: see what that arm shows")
+]
 Explain = Annotated[bool, Meta(description="add features, their ages, counts and stages")]
 Session = Annotated[
     tuple[EventIn, ...], Meta(max_length=50, description="what they did so far, oldest first")
@@ -45,8 +48,9 @@ class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RecommendQuery(ListQuery, frozen=True, forbid_unknown_fields=True):
-    """How the list shall be, and of when."""
+    """How the list shall be, under which arms, and of when."""
 
+    arm: Arms = {}
     as_of: AsOf = ""
 
 
@@ -93,6 +97,8 @@ def operations(services: Services) -> list[Operation]:
 
     async def recommend(call: Call) -> Reply:
         query = call.query(RecommendQuery)
+        if query.arm:
+            call.require("admin")
         request = Request(
             at=now(),
             user_id=call.id("user_id"),
@@ -102,6 +108,7 @@ def operations(services: Services) -> list[Operation]:
             context=query.ctx,
             exclude=query.exclude,
             explain=query.explain,
+            forced=query.arm,
         )
         if query.as_of:
             check(query.surface)

@@ -43,6 +43,7 @@ def test_the_description_is_whole(api):
         "category",
         "exclude",
         "ctx",
+        "arm",
         "explain",
         "as_of",
     }

@@ -2,6 +2,8 @@ import time
 
 import pytest
 
+from models.assignment import Assigner
+from streams.experiments import Arm, Decision, Definition, Known, Record
 from streams.slates import Asked, decode
 
 
@@ -82,6 +84,7 @@ def test_parameters_reach_the_engine(api):
     "query",
     ["n=0", "n=201", "n=x", "n=1&n=2", "colour=red", "surface=Nowhere!", "surface=nowhere", "explain=maybe",
      "ctx.=x", "ctx.A=x", "ctx.a=1&ctx.a=2", "ctx=x", "category=", "n=1&user=%FF", "exclude=" + "x" * 257,
+     "arm.seen=new", "arm=seen", "arm.=x",
      "x" * 9000,     "&".join(f"exclude={n}" for n in range(201))],
 )  # fmt: skip
 def test_an_impossible_query_is_refused(api, query):
@@ -89,6 +92,17 @@ def test_an_impossible_query_is_refused(api, query):
         reply = api.client.get(f"{path}?{query}")
         assert reply.status_code == 422, (path, reply.text)
         assert reply.headers["content-type"] == "application/problem+json"
+
+
+def test_a_test_may_ask_for_an_arm(api):
+    tried = Definition(key="seen", arms={"old": Arm(), "new": Arm(set={"seen": "keep"})}, control="old")
+    record = Record(key="seen", state="running", versions=(tried,), decided=(Decision("running", 0),))
+    services = api.app.state.services
+    services.experiments.assigner = Assigner(Known({"seen": record}), services.engine.config, api.now)
+    for arm in ("old", "new"):
+        said = api.client.get(f"/v1/recommend/anna?arm.seen={arm}").json()
+        assert (said["arms"], said["forced"]) == ({"seen": arm}, ["seen"])
+    assert "no arm 'third'" in api.client.get("/v1/recommend/anna?arm.seen=third").json()["detail"]
 
 
 def test_other_routes_take_no_query(api):
