@@ -5,17 +5,14 @@ import dataclasses
 import msgspec
 import pytest
 
-from api.answers import Request
 from models.surfaces import load
-from ops.past.engine import Then, engine_of
 from ops.past.replay import replay
 from ops.past.what_if import MINUTE, Window, other_config, text, what_if
-from ops.state.scratch import Scratch
-from streams import events, slates
+from streams import events
 from streams.errors import Refused, SettingsError
 from streams.events import Event
-from streams.partition import partition_of
 from streams.slates import Asked
+from tests.ops.past.served import Served
 from tests.ops.past.world import START, World
 
 END = START + 10**9
@@ -33,53 +30,6 @@ def world():
 def on(world, tmp_path):
     settings = dataclasses.replace(world.settings, data=tmp_path / "data")
     return world.ground(tmp_path / "snapshots", settings=settings)
-
-
-class Served:
-    """What the API logs: `ask` answers from the very state of now and writes the slate down."""
-
-    def __init__(self, world, on, folder):
-        self._world, self._on, self._folder = world, on, folder
-        self._scratch, self._engine, self._asked_at = None, None, 0
-        self.count = 0
-
-    def ask(self, user="", **values):
-        world = self._world
-        if self._asked_at != world.now:
-            self.close()
-            folder, self._asked_at = self._folder / str(world.now), world.now
-            replay(self._on, world.now, folder)
-            self._scratch = Scratch(folder, self._on.identity)
-            then = Then(self._scratch, world.settings)
-            then.settle(world.now - 1)
-            self._engine = engine_of(then.state, load())
-        self.count += 1
-        engine, request_id, asked = self._engine, f"request-{self.count}", Asked(**{"n": 8, **values})
-        if asked.operation == "similar":
-            answer = engine.similar(asked.beside, asked.n, at=world.now, request_id=request_id)
-        elif asked.operation == "popular":
-            answer = engine.popular(asked.n, at=world.now, request_id=request_id)
-        else:
-            answer = engine.recommend(
-                Request(
-                    at=world.now, user_id=user, n=asked.n, categories=asked.categories,
-                    context=asked.context, exclude=asked.exclude, request_id=request_id,
-                )
-            )  # fmt: skip
-        slate = msgspec.structs.replace(engine.slate(answer), asked=asked)
-        self.log(slate)
-        return slate
-
-    def close(self):
-        if self._scratch is not None:
-            self._scratch.close()
-
-    def log(self, slate):
-        world = self._world
-        number = partition_of(slate.user_id or slate.request_id, world.settings.partitions)
-        world.log.append(
-            "slates", number, slate.user_id.encode() or None, slates.encode(slate), world.now + 50
-        )
 
 
 @pytest.fixture
@@ -211,7 +161,10 @@ def test_a_snapshot_spares_the_fold_of_what_was_before(world, on, served):
 @pytest.mark.parametrize(
     ("said", "named"),
     [
-        ("[surfaces.hmoe]\nttl_s = 1.0\n", "surfaces.hmoe is not configured now.*cart, email, home, item, search"),
+        (
+            "[surfaces.hmoe]\nttl_s = 1.0\n",
+            "surfaces.hmoe is not configured now.*cart, email, home, item, search",
+        ),
         ("[surfaces.home]\nttl = 1.0\n", r"surfaces\.home.*unknown field `ttl`"),
         ("[surfaces.home]\nttl_s = -1.0\n", r"surfaces\.home\.ttl_s=-1\.0"),
         ("[actions]\nclick = 7.0\n", r"actions\.click=7\.0 where 1\.0 is meant: .* a rebuild tells"),
