@@ -18,6 +18,7 @@ from api.fake import Fake
 from api.keys import Scope
 from api.ladder import KNOWN
 from api.memory import MemoryProducer
+from api.query import EXPLODED
 from api.routes.recommend import Anonymous, PopularQuery, RecommendQuery
 from models import features, surfaces
 from models.actions import DEFAULTS
@@ -263,7 +264,7 @@ def test_apps_know_every_parameter_source_rung_and_field(client):
     said = set(re.findall(r"`([^`\s]+)`", page)) | first_cells("docs/apps.md")
     answer = client.get("/v1/recommend/anna?explain=true").json()
 
-    assert said >= {"ctx.NAME" if name == "ctx" else name for name in RecommendQuery.__struct_fields__}
+    assert said >= {f"{name}.NAME" if name in EXPLODED else name for name in RecommendQuery.__struct_fields__}
     assert said >= set(PopularQuery.__struct_fields__) - {"ctx"}
     assert said >= set(Anonymous.__struct_fields__)
     assert said >= {*SOURCES, "explore"}
