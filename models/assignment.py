@@ -114,7 +114,7 @@ class Assigner:
     """Assigns what is `known` of experiments at `now` (ms); until a step of a ramp at `until` nothing changes.
 
     `over` is laid over every surface, above all arms. What the configuration has no place for is `refused`, with the
-    reason, and takes no part.
+    reason, and takes no part. Nobody takes part in a draft either, but its arms can be forced.
     """
 
     def __init__(self, known: Known, config: Config, now: int, over: Mapping[str, Any] = NOTHING) -> None:
@@ -122,13 +122,15 @@ class Assigner:
         self._config, self._over = config, over
         self._holdout, self._held = _hasher(f"{HOLDOUT}/{known.holdout.seed}"), known.holdout.share * _WHOLE
         self._of: dict[str, Definition] = {}
+        every: list[_Plan] = []
         for key, record in sorted(known.records.items()):
-            tried = record.at(now)
+            running = record.at(now)
+            tried = running or (record.current if record.state == "draft" else None)
             if tried is not None and self._fits(tried):
                 self._of[key] = tried
-        steps = [step.at for tried in self._of.values() for step in tried.ramp]
+                every += [_Plan(tried, tried.share(now))] if running else []
+        steps = [step.at for plan in every for step in plan.tried.ramp]
         self.until = min((at for at in steps if at > now), default=None)
-        every = [_Plan(tried, tried.share(now)) for tried in self._of.values()]
         self._plans, self._factors = {}, {}
         for name in config.surfaces:
             here = [plan for plan in every if not plan.tried.surfaces or name in plan.tried.surfaces]
@@ -157,19 +159,18 @@ class Assigner:
             )
         forced = unit.forced
         for key, arm in forced.items():
-            self._check_forced(key, arm)
+            self._check_forced(key, arm, unit.surface)
+            yield key, arm, "forced"
         who = unit.id.encode()
         if self._held and who and not forced and self._holdout(who)[0] < self._held:
             yield HOLDOUT, "", HELD
             return
         places: dict[str, int] = {}
-        merged = False
+        merged = BOTH in forced.values()
         for plan in plans:
-            arm, why = "", "nobody is known"
             if forced and plan.key in forced:
-                arm, why = forced[plan.key], "forced"
-            elif who:
-                arm, why = plan.arm(unit, who, places)
+                continue
+            arm, why = plan.arm(unit, who, places) if who else ("", "nobody is known")
             if arm == BOTH:
                 if merged:
                     arm, why = "", "another interleaved experiment came before"
@@ -251,15 +252,16 @@ class Assigner:
             return False
         return True
 
-    def _check_forced(self, key: str, arm: str) -> None:
+    def _check_forced(self, key: str, arm: str, surface: str) -> None:
         tried = self._of.get(key)
         if tried is None or tried.unit == "item":
-            raise Refused(
-                f"no running experiment is called {key!r}; there are: {', '.join(self._of) or 'none'}"
-            )
-        if arm not in (tried.arms if tried.kind == "ab" else (BOTH,)):
-            known = ", ".join(tried.arms) if tried.kind == "ab" else BOTH
-            raise Refused(f"experiment {key!r} has no arm {arm!r}; it has {known}")
+            known = ", ".join(one for one in self._of if self._of[one].unit != "item") or "none"
+            raise Refused(f"no experiment that runs or is a draft is called {key!r}; there are: {known}")
+        if tried.surfaces and surface not in tried.surfaces:
+            raise Refused(f"experiment {key!r} is not on {surface!r}, but on {', '.join(tried.surfaces)}")
+        arms = [*tried.arms, BOTH] if tried.kind == "interleaved" else list(tried.arms)
+        if arm not in arms:
+            raise Refused(f"experiment {key!r} has no arm {arm!r}; it has {', '.join(arms)}")
 
 
 class _Plan:

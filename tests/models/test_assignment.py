@@ -216,8 +216,19 @@ def test_a_forced_arm_is_shown_and_never_exposed():
         assert [one.experiment for one in found.exposures] == ["f"]
     with pytest.raises(Refused, match="has no arm 'c'; it has a, b"):
         made.assign(Unit("u", forced={"e": "c"}))
-    with pytest.raises(Refused, match="no running experiment is called 'g'; there are: e, f"):
+    with pytest.raises(Refused, match="that runs or is a draft is called 'g'; there are: e, f"):
         made.assign(Unit("u", forced={"g": "a"}))
+
+
+def test_the_arms_of_a_draft_can_be_forced_where_it_would_be():
+    made = assigner(tried("e", surfaces=("cart",)), state="draft")
+    with pytest.raises(Refused, match="'e' is not on 'home', but on cart"):
+        made.assign(Unit("u", forced={"e": "b"}))
+    found = made.assign(Unit("", surface="cart", forced={"e": "b"}))
+    assert (found.arms, found.surface.diversity, found.exposures) == ({"e": "b"}, 0.4, ())
+    both = assigner(tried(kind="interleaved"))
+    assert both.assign(Unit("u", forced={"e": "b"})).interleaved is None
+    assert both.assign(Unit("u", forced={"e": BOTH})).interleaved is not None
 
 
 def test_a_sticky_version_keeps_the_arms_of_the_one_before():
