@@ -40,7 +40,7 @@ class Ingest:
         records = [
             Record(topic, partition, part[0].user.encode(), value)
             for partition, group in groups.items()
-            for part, value in _parts(group)
+            for part, value in parts(group)
         ]
         offsets = await self._producer.write(records, ACK_SECONDS)
         return {record.partition: offset for record, offset in zip(records, offsets, strict=True)}
@@ -63,11 +63,11 @@ class Ingest:
         return [Place(record.partition, offset) for record, offset in zip(records, offsets, strict=True)]
 
 
-def _parts(group: list[Event]) -> Iterable[tuple[list[Event], bytes]]:
-    """Cut a group into records that the log's contract and the broker both take."""
+def parts(group: list[Event]) -> Iterable[tuple[list[Event], bytes]]:
+    """Cut events of one partition into records that the log's contract and the broker both take."""
     value = events.encode(group) if len(group) <= MAX_BATCH else b""
     if value and (len(value) <= MAX_RECORD or len(group) == 1):
         yield group, value
     else:
-        yield from _parts(group[: len(group) // 2])
-        yield from _parts(group[len(group) // 2 :])
+        yield from parts(group[: len(group) // 2])
+        yield from parts(group[len(group) // 2 :])

@@ -58,6 +58,14 @@ class Metrics:
         slates = Counter("refold_slates", "Slates, by what became of them.", ["fate"], registry=registry)
         self.slates_logged = slates.labels("logged")
         self.slates_dropped = slates.labels("dropped")
+        exposures = Counter(
+            "refold_exposures",
+            "Exposures to experiments, by what became of them.",
+            ["fate"],
+            registry=registry,
+        )
+        self.exposures_logged = exposures.labels("logged")
+        self.exposures_dropped = exposures.labels("dropped")
         ahead = Counter(
             "refold_ahead", "Lists computed before they were asked for, by what became of them.", ["fate"],
             registry=registry,

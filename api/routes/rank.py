@@ -10,7 +10,7 @@ from api.answers import Answer, Request
 from api.calls import BATCH, Call
 from api.operations import Operation
 from api.replies import Reply, as_json
-from api.routes.recommend import Context, Explain, Session, SurfaceName, of_session
+from api.routes.recommend import Context, Explain, Session, SurfaceName, of_session, who
 from api.services import Services
 from streams.checks import Id, check_finite, check_ids
 from streams.errors import Refused
@@ -57,7 +57,8 @@ def operations(services: Services) -> list[Operation]:
         )
         with services.recommending.enter(call.scope):
             answer = services.engine.recommend(request)
-            services.slates.put(answer, Asked(operation="rank", n=request.n, context=request.context))
+            said = Asked(operation="rank", n=request.n, context=request.context)
+            services.slates.put(answer, said, who(request.session))
             return as_json(answer)
 
     return [

@@ -1,5 +1,6 @@
 """Ranked lists: for someone known, for someone anonymous, beside an item, and for nobody in particular."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,7 +16,7 @@ from api.services import Services
 from api.travel import OfList
 from streams.checks import Id, Name, Text
 from streams.errors import Refused
-from streams.events import Event
+from streams.events import SESSION, Event
 from streams.slates import Asked
 
 Count = Annotated[int, Meta(ge=1, le=200, description="length of the list")]
@@ -91,8 +92,8 @@ def operations(services: Services) -> list[Operation]:
         if surface not in known:
             raise Refused(f"surface {surface!r} is not configured; there are {', '.join(sorted(known))}")
 
-    def served(answer: Answer, asked: Asked) -> Reply:
-        slates.put(answer, asked)
+    def served(answer: Answer, asked: Asked, who: str = "") -> Reply:
+        slates.put(answer, asked, who)
         return as_json(answer)
 
     async def recommend(call: Call) -> Reply:
@@ -144,7 +145,9 @@ def operations(services: Services) -> list[Operation]:
                 exclude=asked.exclude,
                 explain=asked.explain,
             )
-            return served(engine.recommend(request), _asked(request, "recommendAnonymous"))
+            return served(
+                engine.recommend(request), _asked(request, "recommendAnonymous"), who(request.session)
+            )
 
     async def similar(call: Call) -> Reply:
         query, item_id = call.query(SimilarQuery), call.id("item_id")
@@ -235,6 +238,12 @@ def _asked(request: Request, operation: Literal["recommend", "recommendAnonymous
         context=request.context,
         exclude=request.exclude,
     )
+
+
+def who(session: Sequence[Event]) -> str:
+    """Return the key of the events of a session, "" for one that its client did not name."""
+    key = session[0].user if session else ""
+    return "" if key == f"{SESSION}{SESSION_ID}" else key
 
 
 def of_session(event: EventIn, at: int, services: Services) -> Event:
