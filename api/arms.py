@@ -7,9 +7,10 @@ from typing import TypeVar
 from api.answers import Request
 from api.funnel import Factors
 from api.ladder import Count
-from models.assignment import Assigned, Assigner, Experiments, Unit, unit_of
+from models.assignment import Assigned, Assigner, Experiments
 from models.features import Floats
 from models.surfaces import Config
+from models.units import Unit, unit_of
 from models.users import User
 from streams.errors import Refused
 

@@ -23,12 +23,13 @@ from api.offered import unknown
 from api.rankers import NONE_LIVE, Rankers
 from api.stages import Clock, Stopwatch
 from api.state import State
-from models.assignment import Assigned, Assigner, Experiments, Fixed, Unit
+from models.assignment import Assigned, Assigner, Experiments, Fixed
 from models.exploration import Draw, by_hash
 from models.features import NAMES, Floats
 from models.interleaving import Teams
 from models.scorer import Scorer
 from models.surfaces import Config, Explore, Surface
+from models.units import Unit
 from models.users import User
 from streams.experiments import Known
 from streams.exposures import Exposure

@@ -67,7 +67,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One version of an experiment; it does not change, but that its ramp gets further steps.
 
     `slice` is the part of `layer` it has (a layer of its own when that is empty). Without `ramp` all of the slice takes
-    part. `seed` is the key when it is empty. `surfaces` limits it to some (none named: all). With `sticky` a unit keeps
+    part. Another `seed` draws other units. `surfaces` limits it to some (none named: all). With `sticky` a unit keeps
     the arm an earlier version gave it. With `counterfactual` a list counts as exposure only where another arm would
     have shown another one. `covariate`: variance is reduced by what units did before (CUPED). `at` in ms.
     """

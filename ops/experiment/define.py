@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from models.assignment import Assigner, unit_of
+from models.assignment import Assigner
 from models.surfaces import Config
+from models.units import unit_of
 from models.users import User
 from streams import times
 from streams.changelog import Reading

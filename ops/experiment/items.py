@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from models.actions import IMPRESSION
-from models.assignment import arm_of_item
+from models.lots import arm_of_item
 from models.outcomes import Sheet
 from models.verdict import Sheets
 from ops.experiment.catalogue import acts, began, catalogue, lists

@@ -5,13 +5,14 @@ import asyncio
 import pytest
 
 from api.experiments import Follower
+from api.keys import mint
 from api.memory import MemoryProducer
 from api.metrics import Metrics
 from api.problems import Problem
 from api.producer import InDoubt
-from models.assignment import Unit
 from models.definitions import defined, ramped, started
 from models.surfaces import load
+from models.units import Unit
 from streams import experiments
 from streams.control import hear
 from streams.experiments import Arm, Decision, Definition, Holdout, Record, Step
@@ -124,9 +125,33 @@ def test_an_edit_of_what_was_not_seen_is_refused(api):
     assert api.client.post("/v1/experiments/other/start").status_code == 404
 
 
-def test_only_an_administrator_sees_and_changes(make_api):
-    from api.keys import mint
+def test_an_administrator_looks_at_an_arm(make_api):
+    reader, entry = mint("shop", "read+write")
+    boss, other = mint("boss", "admin")
+    api = make_api(api_keys=f"{entry},{other}")
+    admin = {"x-api-key": boss}
+    api.client.put(PATH, json=SAID, headers=admin)
+    api.client.post(f"{PATH}/start", headers=admin)
 
+    def look(key=boss, **arms):
+        params = {f"arm.{name}": arm for name, arm in arms.items()}
+        return api.client.get("/v1/recommend/u1", params=params, headers={"x-api-key": key})
+
+    for arm in ("control", "varied"):
+        shown = look(varied=arm).json()
+        assert (shown["arms"], shown["forced"]) == ({"varied": arm}, ["varied"])
+    assert "forced" not in api.client.get("/v1/recommend/u1", headers=admin).json()
+    assert look(key=reader, varied="control").status_code == 403
+    for wrong, reason in (
+        ({"varied": "b"}, "has no arm 'b'"),
+        ({"other": "b"}, "no experiment that runs or is a draft"),
+    ):
+        refused = look(**wrong)
+        assert refused.status_code == 422
+        assert reason in refused.json()["detail"]
+
+
+def test_only_an_administrator_sees_and_changes(make_api):
     reader, entry = mint("shop", "read+write")
     boss, other = mint("boss", "admin")
     api = make_api(api_keys=f"{entry},{other}")

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from api.experiments import Follower
 from api.kafka_producer import KafkaProducer
 from api.metrics import Metrics
-from models.assignment import Unit
 from models.definitions import defined, ended, ramped, started
 from models.surfaces import load
+from models.units import Unit
 from ops.cli import app
 from streams import control, experiments
 from streams.errors import Refused

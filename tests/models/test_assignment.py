@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from models.assignment import Assigner, Unit, _hasher, bucket
+from models.assignment import Assigner
+from models.lots import bucket, hasher
 from models.surfaces import load
+from models.units import Unit
 from streams.errors import Refused
 from streams.experiments import BOTH, Arm, Decision, Definition, Holdout, Known, Record, Step, Where
 
@@ -66,7 +68,7 @@ def test_arms_get_their_shares_and_every_unit_always_the_same():
 def test_a_million_units_are_uniform_and_no_experiment_leans_on_another():
     units = [b"%d" % n for n in range(1_000_000)]
     one, other = (
-        np.fromiter((place >> 60 for place, _ in map(_hasher(seed), units)), np.int64, len(units))
+        np.fromiter((place >> 60 for place, _ in map(hasher(seed), units)), np.int64, len(units))
         for seed in ("one", "two")
     )
     assert one[:100].tolist() == [int(bucket("one", str(n)) * 16) for n in range(100)]
@@ -85,9 +87,15 @@ def test_experiments_split_independently():
         assert chi2.sf(*apart(sides[one], sides[other])) > 0.001
 
 
+def test_experiments_with_the_same_seed_split_independently_too():
+    found = arms(assigner(tried("e", seed="1"), tried("f", seed="1")))
+    assert 0.48 < sum(one["e"] == one["f"] for one in found) / len(UNITS) < 0.52
+
+
 def test_every_process_assigns_alike():
     program = (
-        "from models.assignment import Assigner, Unit\n"
+        "from models.assignment import Assigner\n"
+        "from models.units import Unit\n"
         "from models.surfaces import load as load_config\n"
         "from streams.experiments import *\n"
         "arms = {'a': Arm(), 'b': Arm(1.0, {'diversity': 0.4})}\n"
@@ -192,7 +200,7 @@ def test_an_arm_without_weight_gets_nobody():
 
 def test_exposed_is_who_could_have_been_shown_another_list():
     same = tried("same", arms={"a": Arm(), "b": Arm(set={"diversity": CONFIG.surfaces["home"].diversity})})
-    found = assigner(same, tried("other")).assign(Unit("u"))
+    found = assigner(same, tried("other", arms=SHORT)).assign(Unit("u"))
     assert set(found.arms) == {"same", "other"}
     (exposure,) = found.exposures
     assert (exposure.experiment, exposure.version, exposure.arm) == ("other", 1, found.arms["other"])
@@ -274,6 +282,8 @@ def test_items_have_arms_too():
     assert factors[:10].tolist() == made.item_factors(items[:10], "home").tolist()
     assert made.item_factors(items, "cart") is None
     assert set(made.assign(Unit("u")).arms) == {"f"}
+    part = assigner(tried(unit="item", layer="l", slice=(0.0, 0.1), arms=boosted)).item_factors(items, "home")
+    assert 0.02 < (part > 1).mean() < 0.09
 
 
 def test_what_the_configuration_has_no_place_for_is_refused_and_the_rest_runs():

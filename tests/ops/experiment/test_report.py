@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from models.assignment import arm_of_item
+from models.lots import arm_of_item
 from models.outcomes import Outcomes
 from ops.experiment import catalogue, items
 from ops.experiment.lists import rarefied, shown
