@@ -100,16 +100,32 @@ def _relevance(flat: Floats, signals: Floats, after_count: int) -> Floats:
 
 
 @compiled
-def _strongest(sums: Floats, most: int) -> tuple[Slots, Floats]:
-    tops = _tops(sums)
+def nth(values: Floats, n: int) -> np.float32:
+    """Return the n-th largest of more values, none below zero: these are ordered as their bits, which are counted."""
+    bits = values.view(np.int32)
+    known = np.int32(0)  # the bits of the answer that are known, from above
+    for shift, width in ((20, 11), (10, 10), (0, 10)):
+        counts = np.zeros(1 << width, np.int32)
+        for i in range(len(bits)):
+            if bits[i] >> (shift + width) == known >> (shift + width):
+                counts[(bits[i] >> shift) & ((1 << width) - 1)] += 1
+        at = len(counts) - 1
+        while at > 0 and counts[at] < n:
+            n -= counts[at]
+            at -= 1
+        known |= np.int32(at << shift)
+    return np.int32(known).view(np.float32)
+
+
+@compiled
+def _strongest(sums: Floats, tops: Floats, most: int) -> tuple[Slots, Floats]:
     strength = np.zeros(len(sums), np.float32)
-    for i in range(len(sums)):
-        for k in range(SUMS):
-            if tops[k] > 0.0:
-                strength[i] += sums[i, k] / tops[k]
-    least = np.float32(0.0)
-    if len(strength) > most:
-        least = np.partition(strength, len(strength) - most)[len(strength) - most]
+    for k in range(SUMS):
+        top = tops[k]
+        if top > 0.0:
+            for i in range(len(sums)):
+                strength[i] += sums[i, k] / top
+    least = nth(strength, most) if len(strength) > most else np.float32(0.0)
     kept = np.empty(min(most, len(strength)), np.int32)
     n = 0
     for i in range(len(strength)):
@@ -129,7 +145,7 @@ def step(
     embedding.pool(arrays, after, v)
     table, found, sums = gather(arrays, after)
     tops = _tops(sums)
-    strongest, _ = _strongest(sums, STRONGEST)
+    strongest, _ = _strongest(sums, tops, STRONGEST)
     rows = np.empty((1 + len(strongest) + DRAWN, WIDTH), np.float32)
     logs = np.zeros(len(rows))
     taken = np.zeros(len(found), np.bool_)
@@ -174,7 +190,7 @@ def step(
 @compiled
 def _neighbours(arrays: Arrays, after: Slots, most: int) -> tuple[Slots, Floats]:
     _, found, sums = gather(arrays, after)
-    kept, strength = _strongest(sums, most)
+    kept, strength = _strongest(sums, _tops(sums), most)
     return found[kept], strength[kept]
 
 

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models import stack
 from models.learned import Learned
@@ -63,3 +65,12 @@ def test_a_replica_ranks_as_its_learner(learned):
     copy = restored(learned)
     after, every = learned.slots(("i3", "i2")), np.arange(40, dtype=np.int32)
     assert np.array_equal(stack.signals(learned, after, every), stack.signals(copy, after, every))
+
+
+@given(
+    st.lists(st.floats(0, 2.0**100, width=32) | st.sampled_from([0.0, 1.0, 2.0]), min_size=2, max_size=80),
+    st.data(),
+)
+def test_the_nth_largest_is_that_of_the_sorted(values, data):
+    n = data.draw(st.integers(1, len(values) - 1))
+    assert stack.nth(np.array(values, np.float32), n) == np.float32(sorted(values)[-n])
