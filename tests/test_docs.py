@@ -22,8 +22,11 @@ from api.query import EXPLODED
 from api.routes.recommend import Anonymous, PopularQuery, RecommendQuery
 from models import features, surfaces
 from models.actions import DEFAULTS
+from models.definitions import check
 from ops.cli import app as cli
+from ops.experiment.define import read
 from streams.events import Event, decode
+from streams.experiments import Arm, Definition, Metric, Step, Where
 from streams.items import Item
 from streams.settings import Settings
 
@@ -216,6 +219,13 @@ def test_a_configuration_is_accepted(tmp_path, block):
     assert surfaces.load(tmp_path / "config.toml").surfaces.keys() >= tomllib.loads(block)["surfaces"].keys()
 
 
+@pytest.mark.parametrize("block", blocks(ROOT / "docs/experiments.md", "toml"))
+def test_a_definition_is_accepted(tmp_path, block):
+    (tmp_path / "tried.toml").write_text(block)
+
+    check(read(tmp_path / "tried.toml"), surfaces.load(), ())
+
+
 # Names
 
 
@@ -233,6 +243,13 @@ def test_every_feature_is_described_as_declared():
 def test_every_parameter_of_a_surface_is_described():
     said = first_cells("docs/surfaces.md")
     kinds = (surfaces.Surface, surfaces.Quotas)
+
+    assert said >= {name for kind in kinds for name in kind.__struct_fields__}
+
+
+def test_every_part_of_a_definition_is_described():
+    said = set(re.findall(r"`(\w+)", text("docs/experiments.md")))
+    kinds = (Definition, Arm, Metric, Step, Where)
 
     assert said >= {name for kind in kinds for name in kind.__struct_fields__}
 
