@@ -8,7 +8,7 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Literal
 
 import msgspec
@@ -32,15 +32,16 @@ Fate = Literal["computed", "used", "wasted", "dropped"]
 
 
 class Habit:
-    """What a user asks for, how active they are, and which lists (request id, until when) wait for them.
+    """What a user asks for, what they did, how active they are, and which lists (request id, until when) wait for them.
 
     `level` is the base-2 logarithm of a sum decayed forward, so that levels of any time compare and none overflows.
     """
 
-    __slots__ = ("asked", "level", "made")
+    __slots__ = ("acts", "asked", "level", "made")
 
-    def __init__(self) -> None:
+    def __init__(self, acts: Hashable) -> None:
         self.level = -math.inf
+        self.acts = acts
         self.asked: dict[str, Request] = {}  # the last one on each surface
         self.made: dict[str, float] = {}
 
@@ -85,7 +86,7 @@ class Ahead:
             return
         habit = self._of.get(request.user_id)
         if habit is None:
-            habit = self._of[request.user_id] = Habit()
+            habit = self._of[request.user_id] = Habit(self._engine.acts(request.user_id))
             if len(self._of) > USERS:
                 self._waste(self._of.popitem(last=False)[1])
         habit.act(self._clock())
@@ -95,10 +96,11 @@ class Ahead:
             self._count("used")
 
     def changed(self, user: str) -> None:
-        """Take note of a user who did something."""
+        """Take note of a user whose row has changed; that they were shown a list is nothing they did."""
         habit = self._of.get(user)
-        if habit is None:
+        if habit is None or (acts := self._engine.acts(user)) == habit.acts:
             return
+        habit.acts = acts
         now = self._clock()
         habit.act(now)
         self._of.move_to_end(user)
@@ -111,6 +113,10 @@ class Ahead:
             return
         self._queue[user] = now
         self._wake.set()
+
+    def due(self) -> float | None:
+        """Return when (in seconds) the next list is to be computed, None for none."""
+        return next(iter(self._queue.values())) + SETTLE if self._queue else None
 
     def step(self) -> None:
         """Compute the lists of the user who has waited longest, and look who is most active when it is time."""
@@ -143,15 +149,17 @@ class Ahead:
 
     async def _run(self) -> None:
         while True:
-            if not self._queue:
+            due = self.due()
+            if due is None:
                 self._wake.clear()
                 await self._wake.wait()
-            due = next(iter(self._queue.values())) + SETTLE
+                continue
             await asyncio.sleep(due - self._clock())
             began = self._clock()
             await asyncio.sleep(TICK)
             idle = self._clock() - began < TICK + LATE
-            if idle and self._queue and next(iter(self._queue.values())) <= began - SETTLE:
+            due = self.due()  # the user may have done something since
+            if idle and due is not None and due <= began:
                 self.step()
 
     def _rank(self, now: float) -> None:

@@ -283,6 +283,10 @@ class Engine:
         self._count("answers", entry.labels)
         return msgspec.structs.replace(entry.answer, request_id=request_id, rung="cached", reason=reason)
 
+    def acts(self, user_id: str) -> Hashable:
+        """Return what stands for everything a user did: while it is the same, so are their lists."""
+        return _acts(self._user(user_id))
+
     def _user(self, user_id: str) -> User | None:
         with suppress(Exception):  # the ladder counts it, and knows what to do without
             return self.state.tables.user(user_id)
@@ -291,7 +295,7 @@ class Engine:
     def _forget(self, user_id: str) -> None:
         """Drop the lists of a user who did something; that they were shown one is nothing they did."""
         if user_id in self._cache:
-            self._cache.forget(user_id, _acts(self._user(user_id)))
+            self._cache.forget(user_id, self.acts(user_id))
 
     def _entry(self, request: Request, *, stale: bool = False) -> Entry | None:
         if self._assigner is not self._arms.assigner:  # a list of an arm that was stopped is not served again
@@ -303,7 +307,7 @@ class Engine:
         said = msgspec.json.encode(msgspec.structs.replace(answer, request_id="", rung="cached"))
         tail = said[len(b'{"request_id":"",') :]
         labels = {"surface": request.surface, "rung": "cached"}
-        acts, exposed = _acts(self._user(request.user_id)), self._exposed.get(answer.request_id)
+        acts, exposed = self.acts(request.user_id), self._exposed.get(answer.request_id)
         entry = Entry(self._clock() + seconds, answer, tail, labels, acts, exposed, waiting)
         self._cache.put(request.user_id, _key(request), entry)
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from api.engine import Engine, Hit
 from api.fake import Fake
 from models.surfaces import parse
 from streams.events import Event
+from streams.exposures import Exposure
 from streams.items import Item
 from streams.slates import Asked, decode
 
@@ -143,6 +145,26 @@ def test_several_events_cost_one_list_and_an_event_behind_it_wastes_it(scene):
     assert scene.fates == {"computed": 2, "wasted": 1}
 
 
+def test_to_be_shown_a_list_is_nothing_a_user_did(scene):
+    scene.ask("u2")
+    scene.ask("u1")
+    scene.click("u1", 9)
+    scene.step()
+    shown = Event(
+        event_id="x",
+        type="exposure",
+        at=NOW,
+        user_id="u1",
+        value=5.0,
+        exposures=(Exposure("try", 1, "new", ("lists",)),),
+    )
+    scene.fake.fold([shown, msgspec.structs.replace(shown, event_id="y", user_id="u2")])
+    assert not scene.ahead._queue
+    assert scene.fates == {"computed": 1}
+    assert isinstance(scene.ask("u1"), Hit)
+    assert scene.fates == {"computed": 1, "used": 1}
+
+
 def test_what_nobody_comes_for_is_wasted_and_not_served(scene):
     scene.ask("u1")
     scene.click("u1", 9)
@@ -212,7 +234,7 @@ def test_another_state_is_watched_once_it_is_served(scene):
 
 @given(st.lists(st.floats(0, 1e7), min_size=1, max_size=50))
 def test_activity_is_a_decayed_sum(times):
-    habit = Habit()
+    habit = Habit(None)
     for now in times:
         habit.act(now)
     last = max(times)
