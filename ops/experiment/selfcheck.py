@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from models import srm
 from models.audience import users_needed
-from models.comparison import chance_of, measured
+from models.comparison import chance_of, guarded, measured
 from models.inference import difference, lift, score
 from models.outcomes import Sheet
 from models.power import POWER, size
@@ -30,7 +30,8 @@ RATE = 0.15  # clicks on a list
 BACK = 0.5  # chance that someone comes back on a day
 CORRELATION = 0.7  # of a measure with what was known before
 AUDIENCE = 5_000  # users who compare two rankers
-CTR = Metric("click", "lists", primary=True)
+MARGIN, BROKEN = 0.05, -0.5  # harm that a guardrail bears, and that of an arm which does not work
+CTR = Metric("click", "lists", primary=True, margin=MARGIN)
 
 Floats = npt.NDArray[np.float64]
 Draw = np.random.Generator
@@ -53,11 +54,13 @@ class Peeked(NamedTuple):
 def selfcheck(runs: int = RUNS, seed: int = 1, progress: Begin = silent) -> dict[str, Any]:
     """Return the figures of so many runs without an effect, of a fifth as many with one, of a drawn audience."""
     draw = np.random.default_rng(seed)
-    step = progress(5)
+    step = progress(6)
     same = peeked(draw, runs, UNITS, 0.0)
     step(1)
     units = designed(draw)
     effect = peeked(draw, runs // 5, units, LIFT)
+    step(1)
+    borne, broken = (stopped(draw, runs // 5, harm) for harm in (-MARGIN, BROKEN))
     step(1)
     alarms, found = ratios(draw, runs)
     step(1)
@@ -77,6 +80,8 @@ def selfcheck(runs: int = RUNS, seed: int = 1, progress: Begin = silent) -> dict
         "power_at_design": effect.found,
         "ratio_interval_coverage": effect.once_covers,
         "always_valid_interval_coverage": effect.always_cover,
+        "guardrail_false_stop_rate": borne,
+        "guardrail_stop_rate": broken,
         "srm_alpha": srm.ALPHA,
         "srm_false_alarm_rate": alarms,
         "srm_found_rate": found,
@@ -95,6 +100,8 @@ def wrong(figures: dict[str, Any]) -> list[str]:
         "power_at_design": (POWER, 1.0),
         "ratio_interval_coverage": (1 - ALPHA - 0.015, 1 - ALPHA + 0.015),
         "always_valid_interval_coverage": (1 - ALPHA, 1.0),
+        "guardrail_false_stop_rate": (0.0, ALPHA),
+        "guardrail_stop_rate": (0.95, 1.0),
         "srm_false_alarm_rate": (0.0, srm.ALPHA),
         "cuped_variance_ratio": (0.94 * (1 - CORRELATION**2), 1.06 * (1 - CORRELATION**2)),
         "interleaving_users_ratio": (10.0, np.inf),
@@ -157,6 +164,15 @@ def designed(draw: Draw) -> int:
     """Return how many units the calculator asks for to find the effect, from what 20,000 others did."""
     pilot, _ = arms(draw, 1, 40_000, 0.0)
     return size(*planned(Sheet(pilot.names, pilot.gram[0, -1]), CTR), LIFT).units
+
+
+def stopped(draw: Draw, runs: int, effect: float) -> float:
+    """Return the share of runs that a guardrail stops at any look."""
+    found = 0
+    for stack in _stacks(runs):
+        pair = measured(*arms(draw, stack, UNITS, effect), CTR)
+        found += (guarded(pair, CTR, ALPHA) < 0).any(axis=1).sum()
+    return float(found / runs)
 
 
 def ratios(draw: Draw, runs: int) -> tuple[float, float]:

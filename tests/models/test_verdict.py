@@ -149,6 +149,10 @@ def test_nobody_exposed_is_said():
     assert report.comparisons[0].reason == "arm 'a' has no units yet"
 
 
+def test_items_are_summed_elsewhere():
+    assert "summed from the log" in judged(record({}, unit="item")).words
+
+
 def test_one_arm_alone_is_said(draw):
     report = judged(record(), drawn(draw, 20))
 

@@ -5,15 +5,18 @@ from models import srm
 from models.comparison import measured
 from models.sequential import ALPHA
 from ops.experiment.selfcheck import (
+    BROKEN,
     CORRELATION,
     CTR,
     LOOKS,
+    MARGIN,
     arms,
     cuped,
     designed,
     peeked,
     ratios,
     selfcheck,
+    stopped,
     wrong,
 )
 
@@ -37,6 +40,11 @@ def test_an_effect_is_found_at_the_size_that_was_asked_for(draw):
 
     assert found.found > 0.75
     assert found.once_covers > 0.9
+
+
+def test_a_guardrail_bears_its_margin_and_stops_an_arm_that_is_broken(draw):
+    assert stopped(draw, 200, -MARGIN) <= ALPHA
+    assert stopped(draw, 50, BROKEN) > 0.9
 
 
 def test_a_mismatch_is_found_where_there_is_one(draw):
