@@ -28,7 +28,6 @@ from streams.events import Event
 from streams.exposures import EXPOSURE, MEASURES, MOST, TEAM, Exposure
 from streams.touches import Outcome
 
-REQUESTS = 16  # exposures known by their ids: one that is logged twice within these counts once
 LISTS = 4  # interleaved lists whose teams are kept
 RECENT = 8  # kinds of acts remembered by when they were last done
 REPEAT = 1_000  # ms within which the same act on the same item is a click too many
@@ -91,7 +90,6 @@ class Trials:
     """All trials of a user by experiment, the one longest not shown first, and what tells acts from noise."""
 
     each: dict[str, Trial] = field(default_factory=dict)
-    requests: bytearray = field(default_factory=bytearray)
     recent: dict[int, int] = field(default_factory=dict)  # hash of type and item -> when
     hour: int = 0
     acts: int = 0  # in that hour
@@ -102,18 +100,18 @@ class Trials:
             key: (one.version, one.arm, one.unit, one.since, one.names, one.vector, one.day, one.balance, one.lists)
             for key, one in self.each.items()
         }  # fmt: skip
-        return each, self.requests, self.recent, self.hour, self.acts
+        return each, self.recent, self.hour, self.acts
 
     @classmethod
     def of(cls, fields: Sequence[Any]) -> "Trials":
         """Return the trials that a row holds."""
-        each, requests, recent, hour, acts = fields
+        each, recent, hour, acts = fields
         trials = {
             key: Trial(version, arm, unit, since, tuple(names), vector, day, balance,
                        [[at, request, bytearray(teams)] for at, request, teams in lists])
             for key, (version, arm, unit, since, names, vector, day, balance, lists) in each.items()
         }  # fmt: skip
-        return cls(trials, bytearray(requests), recent, hour, acts)
+        return cls(trials, recent, hour, acts)
 
 
 def measure(name: str) -> Measure:
@@ -165,16 +163,12 @@ def standing(trials: Trials | None) -> dict[str, tuple[int, str]]:
     return {} if trials is None else {key: (one.version, one.arm) for key, one in trials.each.items()}
 
 
-def expose(trials: Trials, event: Event, totals: Mapping[str, int], origin: int) -> list[Outcome] | None:
-    """Fold an exposure; return what changed, None if it is known. `totals` count the user's events by type.
+def expose(trials: Trials, event: Event, totals: Mapping[str, int], origin: int) -> list[Outcome]:
+    """Fold an exposure; return what changed. `totals` count the user's events by type.
 
     Who met an arm stays in it: another arm of the same version, shown later, counts for nothing. A new version, or
     another unit, begins a trial of its own; what the one before came to stays counted.
     """
-    known = rings.digest(event.event_id, 8)
-    if rings.known(trials.requests, known):
-        return None
-    rings.remember(trials.requests, known, REQUESTS)
     said = []
     for key, shown in {each.experiment: each for each in event.exposures}.items():
         trial = trials.each.pop(key, None)

@@ -28,6 +28,7 @@ TRAIL = 50  # distinct chosen items kept, newest first
 SEEN = 400  # items the user acted on, as 4-byte hashes
 ERASE = "erase"  # reserved event type: forget all that events said, but the marks
 IDS = 64  # recent event ids, as 8-byte hashes: the same id within these counts once
+EXPOSURES = 16  # the same of exposures
 CATEGORIES = 48
 TYPES = 32
 HALF_LIFE = 30 * DAY
@@ -48,7 +49,8 @@ class User:
     `past` holds the last `length` events as MessagePack, one after the other, so that writing the row copies it
     and only a reader decodes it. `affinity` (by category) and `counts` (by type) are decayed sums, `models.decay`.
     `tally` counts events folded, known by their id and so not folded again, and, of the folded, too late to be
-    attributed. `trials` are the experiments the user takes part in, None for who never did.
+    attributed. `trials` are the experiments the user takes part in, None for who never did; `exposed` are the ids of
+    exposures, apart from those of events so that lists shown do not push out what was done.
     """
 
     marks: dict[int, int] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class User:
     profile: dict[str, Any] | None = None
     erased_at: int = 0
     tally: list[int] = field(default_factory=lambda: [0, 0, 0])
+    exposed: bytearray = field(default_factory=bytearray)
     trials: Trials | None = None
 
     def row(self) -> bytes:
@@ -74,7 +77,7 @@ class User:
             VERSION,
             (in_order(self.marks), self.ids, self.first_at, self.last_at, self.past, self.length, self.trail,
              self.affinity, self.counts, self.totals, self.session, self.seen, self.profile, self.erased_at,
-             self.tally, None if self.trials is None else self.trials.fields()),
+             self.tally, self.exposed, None if self.trials is None else self.trials.fields()),
         )  # fmt: skip
 
     @classmethod
@@ -82,6 +85,7 @@ class User:
         """Return the user of a row; raises StateError on another version."""
         user = cls(*unpack(VERSION, row))
         user.ids, user.past, user.seen = bytearray(user.ids), bytearray(user.past), bytearray(user.seen)
+        user.exposed = bytearray(user.exposed)
         if user.trials is not None:
             user.trials = Trials.of(cast("Sequence[Any]", user.trials))
         return user
@@ -162,14 +166,17 @@ def react(
 
 
 def _expose(user: User, event: Event, origin: int) -> Sequence[Outcome]:
+    event_id = rings.digest(event.event_id, 8)
+    if rings.known(user.exposed, event_id):
+        user.tally[DUPLICATES] += 1
+        return ()
+    rings.remember(user.exposed, event_id, EXPOSURES)
+    user.tally[FOLDED] += 1
     if event.at <= user.erased_at or not event.exposures:
-        user.tally[FOLDED] += 1
         return ()
     if user.trials is None:
         user.trials = Trials()
-    changed = trials.expose(user.trials, event, user.totals, origin)
-    user.tally[DUPLICATES if changed is None else FOLDED] += 1
-    return changed or ()
+    return trials.expose(user.trials, event, user.totals, origin)
 
 
 def _say(user: User, event: Event, item: str, origin: int, weight: float) -> tuple[Touch, Choice | None]:
@@ -199,7 +206,8 @@ def _erase(user: User, at: int, origin: int) -> Sequence[Outcome]:
     if at <= user.erased_at:
         return ()
     left = trials.leave(user.trials, origin)
-    blank = User(marks=user.marks, ids=user.ids, profile=user.profile, erased_at=at, tally=user.tally)
+    kept = {name: getattr(user, name) for name in ("marks", "ids", "profile", "tally", "exposed")}
+    blank = User(**kept, erased_at=at)
     for name in User.__slots__:
         setattr(user, name, getattr(blank, name))
     return left

@@ -9,6 +9,7 @@ from ops.prove.stage import Broken, Build, Disk, Killed, Process
 from streams import events, items, profiles, slates, topology
 from streams.changelog import NOTE, Reading
 from streams.events import Event
+from streams.exposures import EXPOSURE, Exposure
 from streams.items import Item
 from streams.partition import partition_of
 from streams.profiles import Profile
@@ -22,6 +23,7 @@ CHANGELOGS = tuple(table.name for table in TABLES)
 POISON: tuple[bytes | None, ...] = (b"poison", b"", b"\xc1", None, events.encode([]))
 TYPES = ("impression", "view", "click", "purchase", "rating", "hide", "search", "wink")
 REQUESTS = 6  # whose slates and events meet
+MEASURES = ("lists", "click", "purchase.value", "days", "pre.view", "capped")
 ROUNDS = 400  # of everybody doing everything there is to do; a history that is not at rest then never will be
 
 # Chances in one step of the simulation, drawn for each history: what is rare beside everything else shows where it is
@@ -337,7 +339,8 @@ def said(settings: Settings, draw: Random) -> list[Written]:
     written: list[Written] = []
     waiting: dict[int, list[Event]] = {}
     for n in range(draw.randint(15, 40)):
-        event = _event(n, draw.choice(users), draw.choice(things), draw)
+        who = draw.choice(users)
+        event = _exposure(n, who, draw) if draw.random() < 0.2 else _event(n, who, draw.choice(things), draw)
         number = partition_of(event.user, settings.partitions)
         waiting.setdefault(number, []).append(event)
         if draw.random() < 0.05:
@@ -380,6 +383,26 @@ def _slate(request: str, user: str, things: list[str], settings: Settings, draw:
         request_id=request, user_id=user, at=at, surface="home", rung="full", features=("a", "b"), items=shown
     )
     return Written("slates", partition_of(user, settings.partitions), user.encode(), slates.encode(slate))
+
+
+def _exposure(n: int, user: str, draw: Random) -> Event:
+    """Return an exposure to some experiments; now and then a version, an arm or a session is another one."""
+    chance = draw.random
+    return Event(
+        event_id=f"e{n}",
+        type=EXPOSURE,
+        at=(NOW - 1_000 + n) * 1_000 - (LATE if chance() < 0.1 else 0),
+        user_id=user,
+        value=draw.randint(1, 5),
+        request_id=f"r{draw.randrange(REQUESTS)}",
+        surface="home",
+        exposures=tuple(
+            Exposure(
+                key, 1 + (chance() < 0.1), draw.choice("ab"), MEASURES, unit="" if chance() < 0.9 else "other"
+            )
+            for key in draw.sample("xyz", draw.randint(1, 2))
+        ),
+    )
 
 
 def _event(n: int, user: str, item: str, draw: Random) -> Event:

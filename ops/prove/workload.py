@@ -8,11 +8,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
 from streams import events, items, profiles
 from streams.events import Event
+from streams.exposures import EXPOSURE, Exposure
 from streams.items import Item
 from streams.partition import partition_of
 from streams.producer import producer
@@ -25,6 +27,9 @@ STEP = 400  # ms of event time between two events
 DUPLICATES, SWAPPED, LATE = 0.05, 0.05, 0.01  # shares of the events
 SWAP = 60_000  # ms by which a swapped event is early or late
 DAY = 86_400_000
+EXPOSED = 0.1  # share of the events that are exposures
+EXPERIMENTS = ("blue", "green", "red")
+MEASURES = ("lists", "click", "purchase.value", "view.any@home", "days", "pre.click", "capped")
 RECENT = 16  # events of a user that may come again: far within the 64 ids a row remembers
 BATCH = 64
 COUNTRIES = ("de", "fr", "pt", "pl")
@@ -110,6 +115,8 @@ class Source:
         elif chance < SWAPPED + LATE:
             at -= DAY + draw.randrange(DAY // 24)
         item = int(draw.paretovariate(0.7)) % ITEMS
+        if not changed and draw.random() < EXPOSED:
+            return self._exposure(user, at)
         event = Event(
             event_id=f"event-{self._number}",
             type=draw.choices(list(TYPES), list(TYPES.values()))[0],
@@ -123,6 +130,23 @@ class Source:
             context={"country": draw.choice(COUNTRIES)} if draw.random() < 0.5 else {},
         )
         return msgspec.structs.replace(event, **changed) if changed else event
+
+    def _exposure(self, user: str, at: int) -> Event:
+        """Return a list shown under an experiment or two, whose arms go by the user."""
+        draw = self._draw
+        return Event(
+            event_id=f"event-{self._number}",
+            type=EXPOSURE,
+            at=at,
+            user_id=user,
+            request_id=f"request-{self._number}",
+            surface="home",
+            value=20.0,
+            exposures=tuple(
+                Exposure(key, 1, "ab"[crc32(f"{key}{user}".encode()) % 2], MEASURES)
+                for key in draw.sample(EXPERIMENTS, draw.randint(1, 2))
+            ),
+        )
 
     def _poison(self) -> Written:
         """Return a record of `events` that is refused, of a kind as it comes."""

@@ -3,6 +3,7 @@
 import random
 
 import msgpack
+import numpy as np
 import pytest
 
 from agents.fake import Message, Rows
@@ -18,11 +19,12 @@ from streams import events, examples, items, profiles, touches
 from streams.errors import Refused
 from streams.events import Event
 from streams.examples import Choice
+from streams.exposures import Exposure
 from streams.items import Item
 from streams.partition import partition_of
 from streams.profiles import Profile
 from streams.settings import Settings
-from streams.touches import Touch
+from streams.touches import Outcome, Touch
 
 SETTINGS = Settings(partitions=2)
 AT = 1_700_000_000_000
@@ -244,6 +246,37 @@ def test_a_list_counts_a_touch_that_its_item_knows_already():
     assert list(lists.partition(0).get("all").items) == ["i"]
 
 
+def exposure(n, user="u", arm="a"):
+    shown = (Exposure("x", 1, arm, ("lists", "click", "pre.click")),)
+    return Event(event_id=f"x{n}", type="exposure", at=AT, user_id=user, value=20.0, exposures=shown)
+
+
+def test_trials_are_told_to_the_partition_of_the_user_and_folded_once():
+    agent, _ = user_agent()
+    number = partition_of("u", 2)
+    agent.fold_events(record(click(0), exposure(1), click(2), exposure(3)))
+    told = {target: records for topic, target, records in agent.take() if topic == "touches"}
+    receiver, *_, outcomes = item_agent()
+    for _ in range(2):
+        for offset, (_, value) in enumerate(told[number]):
+            receiver.fold_touches(Message("touches", number, offset, None, value))
+    row = outcomes.partition(number).get("x")
+    vector = np.array([1.0, 2.0, 1.0, 1.0])
+    assert row.sheets[1, "a"].gram.tolist() == np.outer(vector, vector).tolist()
+    assert row.marks == {1 << 32 | number: 3}
+
+
+def test_a_fold_that_does_not_speak_keeps_the_same_trials():
+    rows = set()
+    for speaks in (True, False):
+        table = Table("users", Rows(), User, User.from_row)
+        agent = UserAgent(SETTINGS, table, DEFAULTS, speaks=speaks)
+        agent.fold_events(record(click(0), exposure(1), click(2)))
+        assert bool(list(agent.take())) == speaks
+        rows.add(table.partition(partition_of("u", 2)).get("u").row())
+    assert len(rows) == 1
+
+
 def test_catalogue_and_touches_meet_in_a_row_whatever_comes_first():
     listing = Message("items", partition_of("i", 1), 3, b"i", items.encode(Item(title="t")))
     alone = Settings(partitions=1)
@@ -263,6 +296,8 @@ def test_no_bytes_end_a_process():
     good = [
         events.encode([click(1)]),
         touches.encode(0, 0, [touch(1)]),
+        touches.encode(0, 0, [Outcome(1, "x", 1, "a", ("lists", "click"), (), (1.0, 1.0, 0.5))]),
+        events.encode([exposure(1)]),
         msgpack.packb({"v": 1}),
     ]
     for _ in range(3_000):

@@ -8,15 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from models import items, popular, users
+from models import items, outcomes, popular, users
 from models.actions import DEFAULTS
 from models.decay import growth
 from models.items import ItemRow
+from models.outcomes import Outcomes
 from models.popular import Popular
+from models.rings import digest
 from models.users import User
 from streams.events import Event
+from streams.exposures import EXPOSURE, MEASURES, MOST, PLACES, TEAM, Exposure
 from streams.items import Item
-from streams.touches import Touch
+from streams.touches import Outcome, Touch
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,26 @@ def _fold_user(user, origin, event):
     users.react(user, event, origin, DEFAULTS)
 
 
+def _exposure(key, measures, teams=b""):
+    return Exposure(key, 1, "a", measures, teams)
+
+
 def _event(draw):
     item = draw.randrange(30)
+    if draw.random() < 0.1:
+        return Event(
+            event_id=f"{draw.getrandbits(64):x}",
+            type=EXPOSURE,
+            at=draw.randint(1_690_000_000_000, 1_700_000_000_000),
+            user_id="u",
+            request_id=f"r{item}",
+            surface="home",
+            value=20.0,
+            exposures=(
+                _exposure("x", ("lists", "click", "purchase.value@cart", "days", "pre.click")),
+                _exposure("y", ("prefers", "capped"), digest(f"i{item}", 4) + b"\1"),
+            ),
+        )
     return Event(
         event_id=f"{draw.getrandbits(64):x}",
         type=draw.choice([*DEFAULTS, "wink"]),
@@ -52,6 +73,14 @@ def _event(draw):
 
 
 def _hostile_event(n):
+    if n % 5 == 0:
+        measures = tuple(f"t{n % 7}{place}.value".rjust(134, "x") for place in range(MEASURES))
+        shown = tuple(
+            _exposure(f"{n}-{k}".ljust(64, "x"), measures, b"t" * PLACES * TEAM) for k in range(MOST)
+        )
+        return Event(
+            event_id=f"{n}", type=EXPOSURE, at=1_700_000_000_000 + n, user_id="u", value=1e11, exposures=shown
+        )
     return Event(
         event_id=f"{n}".rjust(256, "x"),
         type=f"t{n}" if n % 3 else "purchase",
@@ -94,8 +123,29 @@ def _hostile_choice(n):
     return f"{n}".rjust(128, "ü"), growth(4_102_444_800_000 if n % 2 else 946_684_800_000, popular.HALF_LIFE)
 
 
+def _outcome(draw):
+    names = ("lists", "click", "purchase.value")
+    before, after = (
+        (1.0, *(draw.uniform(0, 9) for _ in names)) if draw.random() < 0.9 else () for _ in range(2)
+    )
+    return Outcome(0, "x", draw.randint(1, 3), draw.choice("ab"), names, before, after)
+
+
+def _hostile_outcome(n):
+    names = tuple(f"{n}-{place}".ljust(140, "x") for place in range(MEASURES))
+    return Outcome(0, "x", n, f"{n}".ljust(64, "x"), names, (), (1.0, *(1e50 for _ in names)))
+
+
 KINDS = (
-    Kind("users", User, _fold_user, 64_000, _event, _hostile_event),
+    Kind(
+        "outcomes",
+        Outcomes,
+        lambda row, _, said: outcomes.change(row, said),
+        200_000,
+        _outcome,
+        _hostile_outcome,
+    ),
+    Kind("users", User, _fold_user, 128_000, _event, _hostile_event),
     Kind("items", ItemRow, _fold_item, 64_000, _said, _hostile_said),
     Kind(
         "popular",

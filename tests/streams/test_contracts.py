@@ -14,12 +14,13 @@ from streams.dead_letters import DeadLetter
 from streams.errors import Refused
 from streams.events import Event
 from streams.examples import Choice
+from streams.exposures import Exposure
 from streams.items import Item
 from streams.profiles import Profile
 from streams.settings import Settings
 from streams.slates import Asked, Shown, Slate
 from streams.topology import topics
-from streams.touches import Touch
+from streams.touches import Outcome, Touch
 from tests import strategies
 from tests.strategies import NOW
 
@@ -49,8 +50,20 @@ def test_profiles_survive_the_wire(profile):
     assert profiles.decode(profiles.encode(profile)) == profile
 
 
+def test_exposures_survive_the_wire_and_only_as_such():
+    shown = (Exposure("x", 3, "b", ("lists",), b"hash1", "u@7"), Exposure("y", 1, "a"))
+    event = Event(event_id="e", type="exposure", at=AT, user_id="u", value=20.0, exposures=shown)
+    assert events.decode(events.encode([event]), AT) == [event]
+    with pytest.raises(Refused, match="only 'exposure' carries them"):
+        events.decode(events.encode([msgspec.structs.replace(event, type="click")]), AT)
+    many = msgspec.structs.replace(event, exposures=17 * shown[:1])
+    with pytest.raises(Refused, match="length <= 16"):
+        events.decode(events.encode([many]), AT)
+
+
 def test_touches_survive_the_wire():
     said = [Touch(5, "i", "click", AT, 1.0, 3, "home", ("all",)), Touch(6, "j", "hide", AT, -5.0, -1, "", ())]
+    said.append(Outcome(7, "x", 3, "b", ("lists", "click"), (1.0, 2.0, 0.0), ()))
     found = touches.decode(touches.encode(2, 7, said))
     assert (found.epoch, found.partition, found.said) == (2, 7, said)
 
