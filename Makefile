@@ -63,6 +63,7 @@ bench: setup kafka ## every measurement, on that Kafka
 	$(BIN)/refold bench recovery --json
 	$(BIN)/refold bench index --json
 	$(BIN)/refold bench serve --json
+	$(BIN)/refold bench experiments --json
 	$(BIN)/refold bench score --json
 
 lock: ## write the locked requirements anew (needs uv)

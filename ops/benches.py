@@ -92,6 +92,18 @@ def recovery(
     _end(run(Settings.from_env(), users), as_json)
 
 
+@bench.command()
+def experiments(
+    items: Annotated[int, typer.Option(help="items in the catalogue")] = 20_000,
+    times: Annotated[int, typer.Option(help="requests of each kind")] = 2_000,
+    as_json: Json = False,
+) -> None:
+    """What ten experiments at once cost a request, and what writing its slate down does."""
+    from bench.experiments import run
+
+    _end(run(items, times), as_json)
+
+
 def _end(result: dict[str, Any], as_json: bool) -> None:
     show(result, as_json)
     raise typer.Exit(0 if result["met"] else 1)
