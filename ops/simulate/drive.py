@@ -87,19 +87,19 @@ async def _list_new(api: httpx.AsyncClient, world: World, step: int) -> None:
 
 
 async def _ask(api: httpx.AsyncClient, person: int) -> Answer:
-    answer = await _sent(
+    answer = await sent(
         api, "GET", f"/v1/recommend/person-{person}", params={"n": PLACES, "surface": SURFACE}
     )
     return _answers.decode(answer.content)
 
 
 async def _post(api: httpx.AsyncClient, path: str, said: list[dict[str, Any]]) -> None:
-    done = (await _sent(api, "POST", path, json=said)).json()
+    done = (await sent(api, "POST", path, json=said)).json()
     if done["refused"]:
         raise Unavailable(f"POST {path} refused {done['refused'][0]}")
 
 
-async def _sent(api: httpx.AsyncClient, method: str, path: str, **more: Any) -> httpx.Response:
+async def sent(api: httpx.AsyncClient, method: str, path: str, **more: Any) -> httpx.Response:
     """Send a request, again while the API is overloaded; raises Unavailable when it does not answer."""
     deadline = time.monotonic() + WAIT
     while True:

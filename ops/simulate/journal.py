@@ -1,5 +1,6 @@
 """Journal: what a run came to, step by step, against chance and against the best."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,16 +13,22 @@ from ops.simulate.world import Floats, World
 
 NTH = 10  # of a newcomer's first lists so many are told apart
 ENDS = 0.2  # of the steps at each end are told as first and last
-LINES = ("ctr", "relevance", "random", "crowd", "oracle")
+TRUE = ("relevance", "random", "crowd", "oracle")
+LINES = ("ctr", *TRUE)
+SUMS = 3 + len(TRUE)  # of lists: how many, places on the screen, clicks, and the truth about them
+
+
+def _none() -> Floats:
+    return np.zeros(SUMS)
 
 
 @dataclass
 class Journal:
-    """Sums by step and by a newcomer's nth list; `first_click` holds the step at which each thing was first chosen."""
+    """Sums by step, by rung and by a newcomer's nth list; `first_click` holds the step of each thing's first choice."""
 
     world: World
-    steps: list[dict[str, float]] = field(default_factory=list)
-    rungs: dict[str, int] = field(default_factory=dict)
+    steps: list[Floats] = field(default_factory=list)
+    rungs: dict[str, Floats] = field(default_factory=lambda: defaultdict(_none))
     events: int = 0
 
     def __post_init__(self) -> None:
@@ -29,61 +36,60 @@ class Journal:
         self.asked = np.zeros(len(self.world.tastes), dtype=np.int64)
         self.shown = np.zeros(things, dtype=np.bool_)
         self.first_click = np.full(things, -1, dtype=np.int64)
-        self.nth = np.zeros((NTH, len(LINES) + 1))
+        self.nth = np.zeros((NTH, SUMS))
 
     def add(self, now: Round) -> None:
         """Take in a step, before the world moves on."""
-        world, acts = self.world, now.acts
-        crowd = favourites(world, np.flatnonzero(world.joins <= now.step))
-        limits = bounds(now.chance, now.live, crowd)
+        world, acts, people = self.world, now.acts, now.people
+        seen = acts.seen & (now.lists >= 0)
         served = expected(of_list(now.chance, now.lists))
-        seen, clicks = acts.seen.sum(axis=1), acts.clicked.sum(axis=1)
-        lines = np.stack([clicks / seen, served, *limits], axis=1)
-        self.steps.append({"step": now.step, "lists": len(now.people), **_named(lines.mean(axis=0))})
-        self.steps[-1]["ctr"] = float(clicks.sum() / seen.sum())
-        for answer in now.answers:
-            self.rungs[answer.rung] = self.rungs.get(answer.rung, 0) + 1
+        limits = bounds(now.chance, now.live, favourites(world, np.flatnonzero(world.joins <= now.step)))
+        counts = (np.ones(len(people)), seen.sum(axis=1), acts.clicked.sum(axis=1))
+        sums = np.stack([*counts, served, *limits], axis=1)
+        self.steps.append(sums.sum(axis=0))
+        for answer, row in zip(now.answers, sums, strict=True):
+            self.rungs[answer.rung] += row
         self.events += now.events
-        here = (world.joins[now.people] > 0) & (self.asked[now.people] < NTH)
-        np.add.at(self.nth, self.asked[now.people][here], np.c_[np.ones(here.sum()), lines[here]])
-        self.asked[now.people] += 1
-        self.shown[now.lists[acts.seen & (now.lists >= 0)]] = True
+        here = (world.joins[people] > 0) & (self.asked[people] < NTH)
+        np.add.at(self.nth, self.asked[people][here], sums[here])
+        self.asked[people] += 1
+        self.shown[now.lists[seen]] = True
         clicked = np.unique(now.lists[acts.clicked])
         self.first_click[clicked[self.first_click[clicked] < 0]] = now.step
 
     def line(self, name: str) -> Floats:
         """Return one of LINES by step."""
-        return np.array([step[name] for step in self.steps])
+        return np.array([_told(step)[name] for step in self.steps])
+
+    def ends(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the figures of the first and of the last steps."""
+        count = max(1, round(ENDS * len(self.steps)))
+        return _told(sum(self.steps[:count], _none())), _told(sum(self.steps[-count:], _none()))
 
     def said(self) -> dict[str, Any]:
-        """Return the figures."""
-        ends = max(1, round(ENDS * len(self.steps)))
+        """Return all figures."""
+        first, last = self.ends()
         new = np.flatnonzero((self.world.appears > 0) & (self.world.appears < len(self.steps)))
         found = new[self.first_click[new] >= 0]
         waited = self.first_click[found] - self.world.appears[found]
         return {
             "lists": int(self.asked.sum()),
             "events": self.events,
-            "rungs": self.rungs,
-            "first": _named([self.line(name)[:ends].mean() for name in LINES]),
-            "last": _named([self.line(name)[-ends:].mean() for name in LINES]),
+            "first": first,
+            "last": last,
+            "newcomers": [{"list": n + 1, **_told(sums)} for n, sums in enumerate(self.nth) if sums[0]],
             "new_items": {
                 "listed": len(new),
-                "seen": round(float(self.shown[new].mean()), 3) if len(new) else None,
-                "clicked": round(len(found) / len(new), 3) if len(new) else None,
+                "seen": int(self.shown[new].sum()),
+                "clicked": len(found),
                 "steps_to_first_click": float(np.median(waited)) if len(found) else None,
             },
-            "newcomers": [
-                {"list": n + 1, "people": int(count), **_named(sums / count)}
-                for n, (count, *sums) in enumerate(self.nth)
-                if count
-            ],
-            "steps": [
-                {"step": step["step"], "lists": step["lists"], **_named([step[name] for name in LINES])}
-                for step in self.steps
-            ],
+            "rungs": {rung: _told(sums) for rung, sums in self.rungs.items()},
+            "steps": [{"step": n, **_told(sums)} for n, sums in enumerate(self.steps)],
         }
 
 
-def _named(values: Any) -> dict[str, float]:
-    return {name: round(float(value), 4) for name, value in zip(LINES, values, strict=True)}
+def _told(sums: Floats) -> dict[str, Any]:
+    lists, seen, clicks, *truth = sums.tolist()
+    means = dict(zip(TRUE, (round(each / lists, 4) for each in truth), strict=True))
+    return {"lists": int(lists), "ctr": round(clicks / max(seen, 1.0), 4), **means}

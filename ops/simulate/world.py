@@ -18,11 +18,8 @@ CATEGORIES = 24
 SPREAD = 0.6  # of people around their favourite categories, and of things around theirs
 SECOND = 0.5  # weight of a person's second favourite category; the first has 1
 FADE = 0.5  # the favourite of n-th rank is chosen as 1 / n ** FADE
-BASE, SHARP, WORTH = (
-    -3.3,
-    4.0,
-    0.5,
-)  # log-odds of a choice: BASE + SHARP * cosine + a thing's own, of deviation WORTH
+BASE, SHARP = -4.0, 6.0  # log-odds of a choice: BASE + SHARP * cosine + what a thing has for everybody,
+WORTH = 0.7  # which has this deviation
 DRIFT = 0.05  # radians that a taste turns in a step
 EARLY = 0.5  # share of the people who are there from the first step on
 BURSTS = (0.5, 0.75)  # at these shares of the run, and

@@ -9,7 +9,7 @@ import pytest
 
 from ops.simulate import drive
 from ops.simulate.browse import PLACES
-from ops.simulate.loop import loop
+from ops.simulate.scenarios import Stage, loop
 from ops.simulate.world import appeal, build
 from streams.errors import Unavailable
 
@@ -59,7 +59,7 @@ def hurry(monkeypatch):
 def live(world, api):
     async def go():
         async with httpx.AsyncClient(transport=httpx.MockTransport(api), base_url="http://api") as client:
-            return await loop(client, world, STEPS, LISTS, lambda _: None)
+            return (await loop(Stage(client, world, STEPS, LISTS, lambda _: None))).journal
 
     return asyncio.run(go())
 

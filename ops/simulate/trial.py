@@ -1,0 +1,139 @@
+"""Trial: experiments on people whose tastes are known, so that a verdict can be compared with the truth.
+
+better   everybody's favourites against personal lists, once these have had time to learn: personal ones must win
+broken   lists of what people like least, pinned for everybody: its guardrail must stop it
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import msgspec
+import numpy as np
+
+from models.verdict import Report
+from ops.simulate.browse import PLACES, expected, of_list
+from ops.simulate.drive import SURFACE, Round, sent
+from ops.simulate.world import World, appeal
+from streams.experiments import Arm, Definition, Metric, Record
+
+BETTER, BROKEN = "better-arm", "broken-arm"
+LEARNING = 0.4  # of the steps pass before an experiment starts
+FAVOURITES = 10  # items of the arm that shows everybody the same
+MARGIN = 0.1  # relative harm that stops an experiment
+WAIT = 30.0  # seconds in which a report must have taken in all lists
+SAID = ("verdict", "words", "units", "comparisons", "notes")
+
+
+@dataclass
+class Tally:
+    """What people came to in each arm of an experiment: lists, places seen, clicks, and the truth about the lists."""
+
+    key: str
+    lists: dict[str, int] = field(default_factory=dict)
+    sums: dict[str, list[float]] = field(default_factory=dict)
+    people: set[int] = field(default_factory=set)
+
+    def add(self, now: Round) -> None:
+        """Take in a step."""
+        worth = expected(of_list(now.chance, now.lists))
+        for n, answer in enumerate(now.answers):
+            if (arm := answer.arms.get(self.key)) is not None:
+                self.people.add(int(now.people[n]))
+                self.lists[arm] = self.lists.get(arm, 0) + 1
+                row = (now.acts.seen[n].sum(), now.acts.clicked[n].sum(), worth[n])
+                self.sums[arm] = [
+                    old + float(new) for old, new in zip(self.sums.get(arm, [0.0] * 3), row, strict=True)
+                ]
+
+    def said(self) -> dict[str, dict[str, float]]:
+        """Return the figures of each arm."""
+        return {
+            arm: {
+                "lists": self.lists[arm],
+                "ctr": round(clicks / seen, 4),
+                "clicks_a_list": round(clicks / self.lists[arm], 4),
+                "relevance": round(worth / self.lists[arm], 4),
+            }
+            for arm, (seen, clicks, worth) in sorted(self.sums.items())
+        }
+
+
+def better() -> Definition:
+    """Return the experiment whose treatment is truly better."""
+    quotas = {
+        "repeat": 0,
+        "related": 0,
+        "ann": 0,
+        "similar": 0,
+        "fresh": 0,
+        "trending": 0,
+        "popular": FAVOURITES,
+    }
+    return Definition(
+        key=BETTER,
+        arms={"favourites": Arm(set={"quotas": quotas, "candidates": FAVOURITES}), "personal": Arm()},
+        control="favourites",
+        surfaces=(SURFACE,),
+        metrics={"clicks": Metric(of="click", per="lists", primary=True)},
+    )
+
+
+def broken(world: World) -> Definition:
+    """Return the experiment whose treatment ruins lists."""
+    liked = appeal(world, np.arange(len(world.tastes))).mean(axis=0)
+    worst = np.argsort(np.where(world.appears == 0, liked, np.inf))[:PLACES].tolist()
+    return Definition(
+        key=BROKEN,
+        arms={
+            "control": Arm(),
+            "pinned": Arm(set={"pins": {f"thing-{thing}": place for place, thing in enumerate(worst, 1)}}),
+        },
+        control="control",
+        surfaces=(SURFACE,),
+        metrics={"clicks": Metric(of="click", per="lists", primary=True, margin=MARGIN)},
+    )
+
+
+def starts(steps: int) -> int:
+    """Return the step after which an experiment starts."""
+    return round(LEARNING * steps)
+
+
+async def begin(api: httpx.AsyncClient, tried: Definition) -> None:
+    """Define an experiment and start it."""
+    await sent(api, "PUT", f"/v1/experiments/{tried.key}", json=msgspec.to_builtins(tried))
+    await sent(api, "POST", f"/v1/experiments/{tried.key}/start")
+
+
+async def record(api: httpx.AsyncClient, key: str) -> Record:
+    """Return what stands of an experiment."""
+    return msgspec.json.decode((await sent(api, "GET", f"/v1/experiments/{key}")).content, type=Record)
+
+
+def stop_of(found: Record) -> dict[str, Any]:
+    """Return how an experiment was stopped, and seconds from its start until then; empty while it runs."""
+    began = next(one for one in found.decided if one.state == "running")
+    last = found.decided[-1]
+    if last.state == "running":
+        return {}
+    return {"by": last.by, "reason": last.reason, "seconds": round((last.at - began.at) / 1000, 1)}
+
+
+async def report(api: httpx.AsyncClient, tally: Tally) -> Report:
+    """Return the report once everybody who was shown a list is in it, or as it is after WAIT seconds."""
+    deadline = time.monotonic() + WAIT
+    while True:
+        answer = await sent(api, "GET", f"/v1/experiments/{tally.key}/report")
+        found = msgspec.json.decode(answer.content, type=Report)
+        if sum(found.units.values()) >= len(tally.people) or time.monotonic() > deadline:
+            return found
+        await asyncio.sleep(0.5)
+
+
+def told(found: Report) -> dict[str, Any]:
+    """Return what a report says, in short."""
+    said: dict[str, Any] = msgspec.to_builtins(found)
+    return {name: said[name] for name in SAID}
