@@ -8,11 +8,11 @@ over places. Weights are (n, k): each place on its own (the item-position model 
 predicting the outcome of an A/B experiment for search relevance"), or (n, 1), one product for each list.
 """
 
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from streams.errors import Refused
 
@@ -102,21 +102,21 @@ def doubly_robust(rewards: Floats, each: Floats, model: Model) -> Estimate:
 
 
 def interval(each: Floats, units: Ints | None = None, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the bounds of the mean of (n,) values by the normal approximation.
+    """Return the bounds of the mean of (n,) values by Student's t.
 
     Values of the same unit, a number from 0 for each, may depend on each other: a user's lists do (Liang and Zeger
     1986). Not to be trusted below some tens of effective samples, and NaN for a single unit.
 
     >>> [round(bound, 3) for bound in interval(np.array([0.0, 1.0] * 50))]
-    [0.402, 0.598]
+    [0.4, 0.6]
     """
     off = each - each.mean()
     if units is not None:
         off = np.bincount(units, off)[np.unique(units)]
     if len(off) < 2:
         return np.nan, np.nan
-    z = NormalDist().inv_cdf(0.5 + confidence / 2.0)
-    half = z * float(np.sqrt((off**2).sum() * len(off) / (len(off) - 1))) / len(each)
+    error = float(np.sqrt((off**2).sum() * len(off) / (len(off) - 1))) / len(each)
+    half = float(stdtrit(len(off) - 1, 0.5 + confidence / 2.0)) * error
     return float(each.mean()) - half, float(each.mean()) + half
 
 

@@ -1,0 +1,1 @@
+"""Judging a configuration from what another one showed."""
