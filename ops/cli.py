@@ -13,7 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ops import evaluations, experimenting, features, learning, logs, recommending, simulating, states
+from ops import (
+    evaluations,
+    experimenting,
+    features,
+    judging,
+    learning,
+    logs,
+    recommending,
+    simulating,
+    states,
+)
 from ops.benches import bench
 from ops.say import Json, say
 from streams.errors import RefoldError
@@ -40,6 +50,7 @@ logs.register(app)
 learning.register(app)
 evaluations.register(app)
 experimenting.register(app)
+judging.register(app)
 simulating.register(app)
 features.register(app)
 recommending.register(app)
