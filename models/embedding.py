@@ -115,9 +115,13 @@ def among(after: Slots, slot: int) -> bool:
 
 @compiled
 def step(
-    arrays: Arrays, ring: Slots, ringed: Slots, items: int, seed: int, item: int, after: Slots, touched: Slots
-) -> None:
-    """Learn that `item` came after others: one step on the softmax over it and negatives, told in `touched`."""
+    arrays: Arrays, ring: Slots, ringed: Slots, items: int, seed: int, first: int, item: int, after: Slots,
+    touched: Slots,
+) -> None:  # fmt: skip
+    """Learn that `item` came after others: one step on the softmax over it and negatives, told in `touched`.
+
+    The negatives are those drawn from number `first` on.
+    """
     d = arrays.into.shape[1]
     numbers, out = arrays.numbers, arrays.out
     v, towards = np.empty(d, np.float32), np.zeros(d, np.float32)
@@ -127,7 +131,7 @@ def step(
     drawn[0], weight[0] = item, dot(out[item], v) + numbers[item, BIAS]
     n, top = 1, weight[0]
     for i in range(NEGATIVES):
-        slot = draw(ring, items, filled, seed, i)
+        slot = draw(ring, items, filled, seed, first + i)
         touched[i] = FREE
         if slot == item or among(after, slot):
             continue
@@ -153,6 +157,14 @@ def step(
             towards[j] += np.float32(scale) * row[j]
         pull(arrays, drawn[i], v, scale)
     back(arrays, after, v, towards, length)
+
+
+@compiled
+def turned(item: int, after: Slots) -> Slots:
+    """Return the trail in which `item` was chosen before the newest of `after`, and not after it."""
+    before = after.copy()
+    before[0] = item
+    return before
 
 
 @compiled

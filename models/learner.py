@@ -31,10 +31,14 @@ def _learn(
     amount: float, weights: Floats, heat: Floats,
 ) -> None:  # fmt: skip
     numbers = arrays.numbers
+    if numbers[item, CHOSEN]:
+        stack.step(arrays, ring, ringed, items, now, item, after, weights, heat)
     if len(after):
-        if numbers[item, CHOSEN]:
-            stack.step(arrays, ring, ringed, items, now, item, after, weights, heat)
-        embedding.step(arrays, ring, ringed, items, now, item, after, touched)
+        negatives = embedding.NEGATIVES
+        embedding.step(arrays, ring, ringed, items, now, 0, item, after, touched[:negatives])
+        # who chose two one after the other might have chosen them the other way round
+        turned = embedding.turned(item, after)
+        embedding.step(arrays, ring, ringed, items, now, negatives, after[0], turned, touched[negatives:])
         neighbours.meet(arrays, item, after, amount)
     rested = now - numbers[item, MET]
     for k in range(len(_FADES)):
@@ -61,7 +65,7 @@ class Learner:
         self._ringed = np.zeros(len(learned.arrays.into), np.int32)
         recent = common.ring[common.ring != FREE]
         np.add.at(self._ringed, recent, 1)
-        self._touched = np.full(embedding.NEGATIVES, FREE, np.int32)
+        self._touched = np.full(2 * embedding.NEGATIVES, FREE, np.int32)
         self._changed: set[int] = set()
 
     def learn(self, choice: Choice) -> None:

@@ -79,3 +79,23 @@ def test_recent_choices_are_the_last_that_were_made():
     learned = said([Choice(n, f"i{n % 7}", (), n, 1.0) for n in range(20)])
     ring = learned.common.ring
     assert ring[ring != FREE].tolist() == [learned.slot_of[f"i{n % 7}"] for n in range(20)]
+
+
+def test_two_chosen_one_after_the_other_come_near_in_both_directions():
+    often = [Choice(n, "b", ("a",), n, 1.0) for n in range(30)]  # never a after b
+    learned = said([Choice(900 + n, f"i{n}", (), n, 1.0) for n in range(20)])
+    said(often, learned)
+    for one, other in ("ab", "ba"):
+        query = stack.query(learned, learned.slots((one,)))
+        logits = stack.places(learned, np.arange(len(learned.keys))) @ query
+        logits[learned.slots((one,))] = -np.inf
+        assert learned.keys[int(logits.argmax())] == other
+
+
+def test_what_newcomers_choose_teaches_what_to_show_them():
+    learned = said([Choice(n, "often" if n % 3 else f"i{n % 7}", (), n, 1.0) for n in range(300)])
+    weights = learned.common.weights.reshape(-1, stack.WIDTH)
+    assert np.abs(weights[1]).any()  # those of an empty trail
+    every = np.arange(len(learned.keys), dtype=np.int32)
+    scores = stack.relevance(learned, stack.signals(learned, learned.slots(()), every), 0)
+    assert learned.keys[int(scores.argmax())] == "often"
