@@ -149,6 +149,7 @@ def what_if(
     from ops.past import what_if as asked
     from ops.past.replay import ground
     from ops.progress import bar
+    from streams import experiments
     from streams.times import parse
 
     settings, now = Settings.from_env(), time.time_ns() // 1_000_000
@@ -156,5 +157,5 @@ def what_if(
     other = asked.other_config(config, current)
     span = parse(begin, now), parse(until, now)
     with ground(settings, current.actions) as on, bar("what if") as progress:
-        report = asked.what_if(on, current, other, *span, limit, progress)
+        report = asked.what_if(on, current, other, *span, limit, progress, experiments.load(settings))
     print(json.dumps(report) if as_json else "\n".join(asked.text(report)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -17,7 +18,7 @@ from api.space import ItemSpace
 from api.state import State
 from api.tables import last_event
 from api.trends import Trends
-from models.assignment import Assigner, Fixed
+from models.assignment import Assigner
 from models.exploration import Draw, by_hash
 from models.items import ItemRow
 from models.outcomes import Outcomes
@@ -151,15 +152,41 @@ class Then:
             pass
 
 
+class Moment:
+    """The experiments as they were at a time `at` (ms), which may be moved."""
+
+    def __init__(self, known: Known = NONE, at: int = 0) -> None:
+        self.known, self.at = known, at
+        turns = [each.at for record in known.records.values() for each in record.decided]
+        for version in (each for record in known.records.values() for each in record.versions):
+            turns += [version.at, *(step.at for step in version.ramp)]
+        self.turns = sorted(turns)
+
+
 def engine_of(
-    state: State, config: Config, known: Known = NONE, at: int = 0, *,
+    state: State, config: Config, moment: Moment | None = None, *,
     rankers: Rankers = NONE_LIVE, draw: Draw = by_hash,
 ) -> Engine:  # fmt: skip
-    """Return an engine that answers each request anew and takes its time, under the experiments of a time (ms)."""
+    """Return an engine that answers each request anew and takes its time, under the experiments of a moment."""
     surfaces = {name: msgspec.structs.replace(one, **PATIENT) for name, one in config.surfaces.items()}
     patient = Config(config.actions, surfaces)
-    experiments = Fixed(Assigner(known, patient, at, PATIENT))
-    return Engine(state, patient, experiments=experiments, rankers=rankers, draw=draw)
+    return Engine(state, patient, experiments=_Tried(moment or Moment(), patient), rankers=rankers, draw=draw)
+
+
+class _Tried:
+    """Experiments on a configuration, at a moment."""
+
+    def __init__(self, moment: Moment, config: Config) -> None:
+        self._moment, self._config = moment, config
+        self._turn, self._assigner = -1, Assigner(NONE, config, 0)
+
+    @property
+    def assigner(self) -> Assigner:
+        """The assigner of the moment."""
+        moment = self._moment
+        if (turn := bisect_right(moment.turns, moment.at)) != self._turn:
+            self._turn, self._assigner = turn, Assigner(moment.known, self._config, moment.at, PATIENT)
+        return self._assigner
 
 
 class _Watched:

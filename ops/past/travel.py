@@ -22,10 +22,11 @@ import msgspec
 
 from api.travel import Past, Preparing, Question, answered
 from models.surfaces import load
-from ops.past.engine import Then, engine_of
+from ops.past.engine import Moment, Then, engine_of
 from ops.past.replay import ground, replay
 from ops.progress import Advance
 from ops.state.scratch import Scratch
+from streams import experiments
 from streams.errors import RefoldError, Unavailable
 from streams.settings import Settings
 from streams.times import written
@@ -207,7 +208,9 @@ def serve(settings: Settings, at: int, folder: Path, questions: IO[bytes], answe
         with Scratch(folder, on.identity) as scratch:
             then = Then(scratch, on.settings)
             then.settle(at)
-            past = Past(at, engine_of(then.state, config), manifest.positions)
+            past = Past(
+                at, engine_of(then.state, config, Moment(experiments.load(settings), at)), manifest.positions
+            )
             say(msgspec.json.encode(_Word(ready=True)))
             with contextlib.suppress(queue.Empty):
                 while True:

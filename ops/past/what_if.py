@@ -21,13 +21,14 @@ from api.engine import Engine
 from api.state import State
 from models.surfaces import Config, load
 from ops.past.compare import Comparison
-from ops.past.engine import Then, engine_of
+from ops.past.engine import NONE, Moment, Then, engine_of
 from ops.past.replay import Ground, advance, places, positions_of, replay
 from ops.past.snapshots import Positions
 from ops.progress import Begin, silent
 from ops.state.scratch import Scratch
 from streams import slates
 from streams.errors import Refused, SettingsError
+from streams.experiments import Known
 from streams.log import Record
 from streams.partition import partition_of
 from streams.slates import Slate
@@ -67,6 +68,7 @@ def what_if(
     until: int,
     limit: int = 0,
     progress: Begin = silent,
+    known: Known = NONE,
 ) -> dict[str, Any]:
     """Answer the requests of a span (ms) again, the first `limit` of them if any, and return how the slates differ.
 
@@ -80,10 +82,12 @@ def what_if(
     found: dict[str, Comparison] = {ALL: Comparison()}
     step = progress(len(chosen))
 
-    def engines(state: State) -> Sequence[Engine]:
-        return [engine_of(state, config) for config in (current, other)]
+    moment = Moment(known)
 
-    for slate, (mine, theirs) in answered(on, chosen, engines):
+    def engines(state: State) -> Sequence[Engine]:
+        return [engine_of(state, config, moment) for config in (current, other)]
+
+    for slate, (mine, theirs) in answered(on, chosen, engines, moment):
         for name in (ALL, slate.surface):
             found.setdefault(name, Comparison()).add(slate, mine, theirs)
         step(1)
@@ -162,6 +166,8 @@ def answerable(slate: Slate, current: Config, other: Config, skipped: Counter[st
         reason = "anonymous: the session is not kept"
     elif slate.asked.operation == "rank":
         reason = "ranked: the client's candidates are not kept"
+    elif slate.forced:
+        reason = "an arm was asked for, as a test"
     elif slate.surface not in current.surfaces or slate.surface not in other.surfaces:
         reason = f"surface {slate.surface!r} is not configured any more"
     if reason:
@@ -170,9 +176,16 @@ def answerable(slate: Slate, current: Config, other: Config, skipped: Counter[st
 
 
 def answered(
-    on: Ground, chosen: Sequence[Slate], engines_of: Callable[[State], Sequence[Engine]]
+    on: Ground,
+    chosen: Sequence[Slate],
+    engines_of: Callable[[State], Sequence[Engine]],
+    moment: Moment | None = None,
 ) -> Iterator[tuple[Slate, list[Answer]]]:
-    """Yield each slate, all in order of `when`, with what each engine answers from the state of its time."""
+    """Yield each slate, all in order of `when`, with what each engine answers from the state of its time.
+
+    `moment` is that of the engines' experiments, and is moved along.
+    """
+    moment = moment or Moment()
     if not chosen:
         return
     on.settings.data.mkdir(parents=True, exist_ok=True)
@@ -193,6 +206,7 @@ def answered(
                         then.settle(second)
                         due = second + SECOND * (1 + len(then.tables.columns) // PER_SECOND)
                     _bring_up(near, then, slate)
+                    moment.at = slate.at
                     yield slate, [_answer(engine, slate) for engine in engines]
 
 

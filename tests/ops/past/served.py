@@ -4,7 +4,7 @@ import msgspec
 
 from api.answers import Request
 from models.surfaces import load
-from ops.past.engine import Then, engine_of
+from ops.past.engine import NONE, Moment, Then, engine_of
 from ops.past.replay import replay
 from ops.state.scratch import Scratch
 from streams import slates
@@ -15,8 +15,9 @@ from streams.slates import Asked
 class Served:
     """What the API logs: `ask` answers from the very state of now and writes the slate down."""
 
-    def __init__(self, world, on, folder, config=None):
+    def __init__(self, world, on, folder, config=None, known=NONE):
         self._world, self._on, self._folder, self._config = world, on, folder, config or load()
+        self._known = known
         self._scratch, self._engine, self._asked_at = None, None, 0
         self.count = 0
 
@@ -29,7 +30,7 @@ class Served:
             self._scratch = Scratch(folder, self._on.identity)
             then = Then(self._scratch, world.settings)
             then.settle(world.now - 1)
-            self._engine = engine_of(then.state, self._config)
+            self._engine = engine_of(then.state, self._config, Moment(self._known, world.now))
         self.count += 1
         engine, request_id, asked = self._engine, f"request-{self.count}", Asked(**{"n": 8, **values})
         if asked.operation == "similar":

@@ -7,19 +7,11 @@ import pytest
 from api.answers import Request
 from api.travel import OfItem, OfList, OfUser, Past, answered
 from models.surfaces import load
-from ops.past.engine import NONE, Then, engine_of
+from ops.past.engine import NONE, Moment, Then, engine_of
 from ops.past.replay import advance, replay
 from ops.state.scratch import Scratch
 from streams.experiments import Arm, Decision, Definition, Known, Record
-from tests.ops.past.world import STEP, World
-
-
-@pytest.fixture
-def world():
-    made = World(3)
-    made.half = made.live(75) + STEP // 2
-    made.live(75)
-    return made
+from tests.ops.past.world import STEP
 
 
 @pytest.fixture
@@ -34,7 +26,7 @@ def past(world, tmp_path):
         made.append(scratch)
         then = Then(scratch, on.settings)
         then.settle(at)
-        return Past(at, engine_of(then.state, load(), known, at), done.manifest.positions)
+        return Past(at, engine_of(then.state, load(), Moment(known, at)), done.manifest.positions)
 
     yield make
     for scratch in made:

@@ -11,6 +11,7 @@ from ops.past.what_if import MINUTE, Window, other_config, text, what_if
 from streams import events
 from streams.errors import Refused, SettingsError
 from streams.events import Event
+from streams.experiments import Arm, Decision, Definition, Known, Record
 from streams.slates import Asked
 from tests.ops.past.served import Served
 from tests.ops.past.world import START, World
@@ -68,6 +69,22 @@ def test_the_same_configuration_gives_the_served_lists_again(world, on, served):
         "item": 3,
     }
     assert not list(on.settings.data.iterdir())  # nothing is left
+
+
+def test_past_requests_have_the_arms_they_had(world, on, tmp_path):
+    ran = (Decision("running", START), Decision("killed", END + 1))
+    arms = {"a": Arm(), "b": Arm(set={"seen": "keep", "pins": {"item-29": 1}})}
+    tried = Definition(key="kept", arms=arms, control="a", at=START)
+    known = Known({"kept": Record(key="kept", state="killed", versions=(tried,), decided=ran)})
+    served = Served(world, on, tmp_path / "served", known=known)
+    shown = [served.ask(f"user-{n}") for n in range(1, 9)]
+    served.log(msgspec.structs.replace(shown[0], request_id="forced", forced=("kept",)))
+    served.close()
+    assert {slate.arms["kept"] for slate in shown} == {"a", "b"}
+    found, blind = (what_if(on, load(), load(), START, END, known=each) for each in (known, Known()))
+    assert found["surfaces"]["all"]["fidelity"]["same"] == 1.0
+    assert blind["surfaces"]["all"]["fidelity"]["same"] < 1.0
+    assert found["skipped"] == {"an arm was asked for, as a test": 1}
 
 
 def test_another_configuration_changes_lists_and_the_report_tells_how(world, on, served, tmp_path):
