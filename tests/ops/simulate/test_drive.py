@@ -1,54 +1,18 @@
 """People live with an API that is played by a few lines: what it answers decides what they do, and all is said."""
 
 import asyncio
-import json
 
 import httpx
 import numpy as np
 import pytest
 
 from ops.simulate import drive
-from ops.simulate.browse import PLACES
 from ops.simulate.scenarios import Stage, loop
 from ops.simulate.world import appeal, build
 from streams.errors import Unavailable
+from tests.ops.simulate.played import Api
 
 STEPS, LISTS = 6, 20
-
-
-class Api:
-    """Answers with what `ranks` says of a person, best first; remembers what it was told."""
-
-    def __init__(self, ranks):
-        self.ranks, self.events, self.items, self.asked = ranks, [], {}, 0
-        self.busy = False
-
-    def __call__(self, request):
-        path = request.url.path
-        if request.method == "POST":
-            if self.busy:
-                self.busy = False
-                return httpx.Response(503)
-            said = json.loads(request.content)
-            assert 1 <= len(said) <= 500
-            if path == "/v1/items":
-                self.items |= {one["item_id"]: one for one in said}
-            else:
-                self.events += said
-            return httpx.Response(202, json={"refused": []})
-        if path.startswith("/v1/items/"):
-            return httpx.Response(200 if path.rpartition("/")[2] in self.items else 404)
-        self.asked += 1
-        merit = self.ranks(int(path.rpartition("-")[2]))
-        listed = [n for n in np.argsort(-merit, kind="stable") if f"thing-{n}" in self.items]
-        answer = {
-            "request_id": f"r{self.asked}",
-            "user_id": "",
-            "surface": "home",
-            "rung": "full",
-            "items": [{"item_id": f"thing-{n}", "score": 1.0, "source": "ann"} for n in listed[:PLACES]],
-        }
-        return httpx.Response(200, json=answer)
 
 
 @pytest.fixture(autouse=True)
