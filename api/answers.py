@@ -1,5 +1,7 @@
 """Requests for lists and the answers to them, as the engine and the routes exchange them."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from streams.events import Event
@@ -71,3 +73,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     experiments: dict[str, str] = {}
     as_of: int = 0
     positions: dict[str, dict[int, int]] = {}
+
+
+class Hit(NamedTuple):
+    """An answer served again from the cache, as bytes that can be sent at once."""
+
+    request_id: str
+    body: bytes
+    first: Answer
+    at: int

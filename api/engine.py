@@ -2,17 +2,15 @@
 
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, TypeVar
 
 import msgspec
 from uuid_utils import uuid7
 
-from api.answers import Answer, Request
+from api.answers import Answer, Hit, Request
 from api.arms import Arms, unit
 from api.cache import Cache, Entry
 from api.drafted import drafted
@@ -23,9 +21,9 @@ from api.offered import unknown
 from api.rankers import NONE_LIVE, Rankers
 from api.stages import Clock, Stopwatch
 from api.state import State
+from api.unlogged import LOGGED, Beyond, Unlogged
 from models.assignment import Assigned, Assigner, Experiments, Fixed
 from models.exploration import Draw, by_hash
-from models.features import NAMES, Floats
 from models.interleaving import Teams
 from models.scorer import Scorer
 from models.surfaces import Config, Explore, Surface
@@ -33,36 +31,11 @@ from models.units import Unit
 from models.users import User
 from streams.experiments import Known
 from streams.exposures import Exposure
-from streams.slates import Shown, Slate
+from streams.slates import Slate
 
 AHEAD = "ahead"  # the rung of a list that was computed before it was asked for
-LOGGED = 200  # places of a list that are written down
-UNLOGGED = 32_768  # answers whose slate nobody has asked for yet; about 50 MB when full
 
 Observe = Callable[[str, float], None]  # stage, seconds
-T = TypeVar("T")
-
-
-class Hit(NamedTuple):
-    """An answer served again from the cache, as bytes that can be sent at once."""
-
-    request_id: str
-    body: bytes
-    first: Answer
-    at: int
-
-
-class Unlogged(NamedTuple):
-    """What a slate holds beyond its answer: the time, the features of each item, the answer it repeats.
-
-    `exposed` are the experiments it was shown under, `teams` those of its places if it was interleaved.
-    """
-
-    at: int
-    rows: Floats | None = None
-    same_as: str = ""
-    exposed: Exposed | None = None
-    teams: Teams | None = None
 
 
 class Engine:
@@ -83,9 +56,8 @@ class Engine:
         self.config = config
         self._clock, self._observe, self._count = clock, observe, count
         self._arms = Arms(experiments or Fixed(Assigner(Known(), config, 0)), config, count)
-        self._unlogged: OrderedDict[str, Unlogged] = OrderedDict()
-        self._exposed: OrderedDict[str, Exposed] = OrderedDict()
         self._scorer, self._rankers, self._draw = scorer, rankers, draw
+        self._unlogged = Unlogged()
         self.serve(state)
 
     def serve(self, state: State) -> None:
@@ -110,8 +82,7 @@ class Engine:
             first = self._first(entry, request)
             return Hit(first.request_id, msgspec.json.encode(first), first, request.at)
         request_id = str(uuid7())
-        if entry.exposed is not None:
-            _remember(self._exposed, request_id, entry.exposed)
+        self._unlogged.expose(request_id, entry.exposed)
         self._count("answers", entry.labels)
         body = b'{"request_id":"%b",%b' % (request_id.encode(), entry.tail)
         return Hit(request_id, body, entry.answer, request.at)
@@ -159,37 +130,11 @@ class Engine:
 
     def exposures(self, request_id: str) -> tuple[Exposure, ...]:
         """Return the experiments that an answer was an exposure to; once per answer."""
-        exposed = self._exposed.pop(request_id, None)
-        if exposed is None:
-            return ()
-        exposed.settle()
-        return exposed.exposures
+        return self._unlogged.exposures(request_id)
 
     def slate(self, served: Answer | Hit) -> Slate:
         """Return what to log of an answer, with the features its scores came from; once per answer."""
-        if isinstance(served, Hit):
-            if served.request_id != served.first.request_id:
-                return _repeated(served.first, served.request_id, served.at, served.first.request_id)
-            served = served.first
-        more = self._unlogged.pop(served.request_id, Unlogged(0))
-        if more.same_as:
-            return _repeated(served, served.request_id, more.at, more.same_as)
-        if more.exposed is not None:
-            more.exposed.settle()
-        items = served.items[:LOGGED]
-        rows = [] if more.rows is None else [tuple(row) for row in more.rows.tolist()]
-        rows += [()] * (len(items) - len(rows))  # what is not known has no features
-        shown = tuple(
-            Shown(item.item_id, place, item.score, item.propensity, item.source, row)
-            for place, (item, row) in enumerate(zip(items, rows, strict=True))
-        )
-        return Slate(
-            request_id=served.request_id, user_id=served.user_id, at=more.at, surface=served.surface,
-            rung=served.rung, arms=served.arms, models=served.models,
-            features=() if more.rows is None else NAMES, items=shown, forced=served.forced,
-            alike=() if more.exposed is None else more.exposed.alike,
-            teams=() if more.teams is None else tuple(more.teams.tolist()),
-        )  # fmt: skip
+        return self._unlogged.slate(served)
 
     def _answer(
         self, request: Request, who: Unit, *, user: User | None = None,
@@ -244,8 +189,7 @@ class Engine:
         if assigned is not None and assigned.exposures and not request.forced:
             ask = partial(self._alike, request, assigned, request_id) if assigned.others else None
             exposed = Exposed(exposures(assigned, [item.item_id for item in items], teams), ask)
-            _remember(self._exposed, request_id, exposed)
-        _remember(self._unlogged, request_id, Unlogged(request.at, rows, "", exposed, teams))
+        self._unlogged.put(request_id, Beyond(request.at, rows, "", exposed, teams))
         if outcome.rung != AHEAD:  # it is counted when it is served
             self._count("answers", {"surface": request.surface, "rung": outcome.rung})
         return Answer(
@@ -268,8 +212,7 @@ class Engine:
         """Serve a list that has waited: from now on it is one that was asked for."""
         answer = entry.answer
         self._cache.put(request.user_id, _key(request), entry._replace(waiting=False))
-        more = self._unlogged.pop(answer.request_id, Unlogged(0))._replace(at=request.at)
-        _remember(self._unlogged, answer.request_id, more)
+        self._unlogged.delay(answer.request_id, request.at)
         self._count("answers", {"surface": request.surface, "rung": AHEAD})
         return answer
 
@@ -277,9 +220,7 @@ class Engine:
         if entry.waiting:
             return self._first(entry, request)
         request_id = str(uuid7())
-        if entry.exposed is not None:
-            _remember(self._exposed, request_id, entry.exposed)
-        _remember(self._unlogged, request_id, Unlogged(request.at, None, entry.answer.request_id))
+        self._unlogged.put(request_id, Beyond(request.at, None, entry.answer.request_id, entry.exposed))
         self._count("answers", entry.labels)
         return msgspec.structs.replace(entry.answer, request_id=request_id, rung="cached", reason=reason)
 
@@ -307,15 +248,9 @@ class Engine:
         said = msgspec.json.encode(msgspec.structs.replace(answer, request_id="", rung="cached"))
         tail = said[len(b'{"request_id":"",') :]
         labels = {"surface": request.surface, "rung": "cached"}
-        acts, exposed = self.acts(request.user_id), self._exposed.get(answer.request_id)
+        acts, exposed = self.acts(request.user_id), self._unlogged.exposed.get(answer.request_id)
         entry = Entry(self._clock() + seconds, answer, tail, labels, acts, exposed, waiting)
         self._cache.put(request.user_id, _key(request), entry)
-
-
-def _remember(of: OrderedDict[str, T], request_id: str, what: T) -> None:
-    of[request_id] = what
-    if len(of) > UNLOGGED:
-        of.popitem(last=False)
 
 
 def _plain(surface: Surface) -> Surface:
@@ -331,10 +266,3 @@ def _acts(user: User | None) -> Hashable:
 def _key(request: Request) -> Hashable:
     context = tuple(sorted(request.context.items())) if request.context else ()
     return request.surface, request.n, request.categories, context, request.exclude
-
-
-def _repeated(answer: Answer, request_id: str, at: int, same_as: str) -> Slate:
-    return Slate(
-        request_id=request_id, user_id=answer.user_id, at=at, surface=answer.surface, rung="cached",
-        arms=answer.arms, models=answer.models, same_as=same_as,
-    )  # fmt: skip

@@ -17,8 +17,7 @@ from typing import NamedTuple
 import msgspec
 from prometheus_client import Counter
 
-from api.answers import Answer
-from api.engine import Hit
+from api.answers import Answer, Hit
 from api.ingest import parts
 from api.metrics import Metrics
 from api.producer import Producer, Record

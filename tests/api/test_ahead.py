@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from api import ahead
 from api.ahead import Ahead, Habit
-from api.answers import Request
-from api.engine import Engine, Hit
+from api.answers import Hit, Request
+from api.engine import Engine
 from api.fake import Fake
 from models.surfaces import parse
 from streams.events import Event
