@@ -1,8 +1,10 @@
-"""The batch in which rows and the changelog offset they came up to enter RocksDB together."""
+"""How rows, and the changelog offset they came up to, enter RocksDB together, and leave it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from rocksdict import WriteBatch
+from rocksdict import Rdict, WriteBatch
+
+from streams.changelog import NOTE
 
 OFFSET = b"__faust\0offset__"  # Faust's key for the changelog offset of a partition
 
@@ -17,3 +19,10 @@ def batch(rows: Mapping[bytes, bytes | None], offset: int) -> WriteBatch:
             made.put(key, row)
     made.put(OFFSET, str(offset).encode())
     return made
+
+
+def rows_of(db: Rdict) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the rows of an open database in the order of their keys, without what else it holds."""
+    for key, row in db.items():
+        if key not in (NOTE, OFFSET):
+            yield key, row

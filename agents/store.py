@@ -6,8 +6,7 @@ from typing import Any
 from faust.stores import STORES
 from faust.stores.rocksdb import Store as FaustStore
 
-from agents.batch import OFFSET, batch
-from streams.changelog import NOTE
+from agents.batch import OFFSET, batch, rows_of
 
 SCHEME = "refold"
 
@@ -44,10 +43,8 @@ class Store(FaustStore):  # type: ignore[misc]
         self._db_for_partition(partition).set_options({"write_buffer_size": str(size)})
 
     def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Yield every row with its key."""
-        for key, row in self._db_for_partition(partition).items():
-            if key not in (NOTE, OFFSET):
-                yield key, row
+        """Yield every row with its key, in the order of the keys."""
+        return rows_of(self._db_for_partition(partition))
 
 
 STORES.aliases[SCHEME] = "agents.store:Store"

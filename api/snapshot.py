@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgpack
 
+from streams import durable
 from streams.errors import StateError
 
 T = TypeVar("T")
@@ -37,13 +38,9 @@ def write(folder: Path, parts: Mapping[str, Callable[[Path], object]], meta: Map
             os.fsync(file.fileno())
             sums[part] = hashlib.file_digest(file, "sha256").digest()
     body = msgpack.packb({"version": VERSION, "sha256": sums, "meta": dict(meta)})
-    with (temporary / MANIFEST).open("wb") as file:
-        file.write(hashlib.sha256(body).digest() + body)
-        file.flush()
-        os.fsync(file.fileno())
-    _sync(temporary)
+    durable.write(temporary / MANIFEST, hashlib.sha256(body).digest() + body)
     final = temporary.rename(folder / name)
-    _sync(folder)
+    durable.sync(folder)
     _remove(_snapshots(folder)[KEEP:])
     return final
 
@@ -96,11 +93,3 @@ def _snapshots(folder: Path) -> list[Path]:
 def _remove(folders: Iterable[Path]) -> None:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,11 +3,11 @@
 A name says the content, so a file is written once and never changed, and what is read is checked against its name.
 """
 
-import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from streams import durable
 from streams.errors import SettingsError, StateError, Unavailable
 from streams.settings import Settings
 
@@ -33,7 +33,9 @@ def save(settings: Settings, data: bytes) -> str:
             files.makedirs(root, exist_ok=True)
             files.pipe_file(f"{root}/{name}", data)
         else:
-            _save(Path(place(settings)), name, data)
+            folder = Path(place(settings))
+            folder.mkdir(parents=True, exist_ok=True)
+            durable.write(folder / name, data)
     except OSError as error:
         raise Unavailable(f"artifact {name[:12]} cannot be stored at {place(settings)}: {error}") from error
     return name
@@ -59,22 +61,6 @@ def load(settings: Settings, name: str, size: int) -> bytes:
             f"artifact {name[:12]} at {place(settings)} is not what its SHA-256 says: train the model again"
         )
     return data
-
-
-def _save(folder: Path, name: str, data: bytes) -> None:
-    """Write a file that is there whole or not at all, also after a loss of power."""
-    folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / f".{name}.{os.getpid()}"
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(folder / name)
-    listing = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(listing)
-    finally:
-        os.close(listing)
 
 
 def _remote(url: str) -> tuple[Any, str]:

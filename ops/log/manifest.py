@@ -1,11 +1,11 @@
 """The manifest of an export: what it holds, up to where, and the checksum of every file; written last."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import msgspec
 
+from streams import durable
 from streams.errors import StateError
 
 FORMAT = 1
@@ -75,17 +75,7 @@ def read(folder: Path) -> Manifest:
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Put a manifest into its place, whole or not at all. Raises OSError."""
-    temporary = folder / f".{NAME}.tmp"
-    with temporary.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(manifest.sealed())))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(folder / NAME)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable.write(folder / NAME, msgspec.json.format(msgspec.json.encode(manifest.sealed())))
 
 
 def verify(folder: Path, file: File) -> None:

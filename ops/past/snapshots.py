@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from models.decay import DAY
+from streams import durable
 from streams.errors import StateError, Unavailable
 from streams.times import written
 
@@ -68,18 +69,14 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
     manifest = msgspec.structs.replace(manifest, files=_digests(folder, sync=True))
     said = msgspec.json.encode(manifest)
     sealed = _Sealed(hashlib.sha256(said).hexdigest(), msgspec.Raw(said))
-    with (folder / MANIFEST).open("wb") as file:
-        file.write(msgspec.json.encode(sealed) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    _sync(folder)
+    durable.write(folder / MANIFEST, msgspec.json.encode(sealed) + b"\n")
     return manifest
 
 
 def publish(folder: Path, into: Path) -> None:
     """Give a sealed folder its name, so that it outlasts a crash from now on; `into` is new or empty."""
     folder.replace(into)
-    _sync(into.parent)
+    durable.sync(into.parent)
 
 
 def read(folder: Path) -> Manifest:
@@ -202,18 +199,10 @@ def _digests(folder: Path, *, sync: bool = False) -> dict[str, str]:
     for path in sorted(folder.rglob("*")):
         if path.is_dir():
             if sync:
-                _sync(path)
+                durable.sync(path)
         elif not any(path.match(pattern) for pattern in UNSEALED):
             with path.open("rb") as file:
                 found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
                 if sync:
                     os.fsync(file.fileno())
     return found
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

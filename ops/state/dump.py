@@ -19,7 +19,7 @@ import numpy as np
 import rocksdict
 from rocksdict import AccessType, Rdict
 
-from agents.batch import OFFSET
+from agents.batch import OFFSET, rows_of
 from models.items import ItemRow
 from models.join import Shown
 from models.learned import Common
@@ -28,7 +28,7 @@ from models.popular import Popular
 from models.users import User
 from ops.state.fold import SOURCES, VERSIONS, Source, ends, stage_of
 from ops.state.reference import reference
-from ops.state.scratch import rows_of, temporary
+from ops.state.scratch import temporary
 from streams import changelog as notes
 from streams.changelog import NOBODY, NOTE, Note, Reading
 from streams.errors import StateError

@@ -14,7 +14,7 @@ from typing import Self
 import rocksdict
 from rocksdict import Checkpoint, Rdict
 
-from agents.batch import OFFSET, batch
+from agents.batch import OFFSET, batch, rows_of
 from streams import changelog
 from streams.changelog import NOTE, Note
 from streams.errors import StateError
@@ -127,13 +127,6 @@ def temporary(below: Path, identity: Mapping[str, str]) -> Iterator[Scratch]:
         Scratch(Path(folder), identity) as made,
     ):
         yield made
-
-
-def rows_of(db: Rdict) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the rows of an open database in the order of their keys, without what else it holds."""
-    for key, row in db.items():
-        if key not in (NOTE, OFFSET):
-            yield key, row
 
 
 def _difference(found: Mapping[str, str], expected: Mapping[str, str]) -> str:

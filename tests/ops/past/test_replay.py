@@ -23,15 +23,6 @@ LATER = START + 10**12
 
 
 @pytest.fixture
-def world():
-    """A world of 150 records: `world.half` is a moment in the middle, `world.now` the end."""
-    made = World(3)
-    made.half = made.live(75) + STEP // 2
-    made.live(75)
-    return made
-
-
-@pytest.fixture
 def on(world, tmp_path):
     return world.ground(tmp_path / "snapshots")
 

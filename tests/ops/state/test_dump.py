@@ -36,7 +36,8 @@ def test_the_three_places_are_equal(tmp_path, place):
                 assert dict(folded.scan()) == rows
                 assert folded.note.positions == positions
         assert rows == {key: row for key, row in lived.tables[table][number].items() if key != NOTE}
-        assert rows or lived.log.spans(f"{table}-changelog")[number][1] == 0
+        # those who live here need not be in an experiment, and then a flush writes no more than its note
+        assert rows or table == "outcomes" or lived.log.spans(f"{table}-changelog")[number][1] == 0
 
 
 def test_the_rows_of_a_running_worker_are_read_beside_it(settings):
