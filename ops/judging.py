@@ -38,6 +38,7 @@ def ope(
     from ops.past.replay import ground
     from ops.past.what_if import other_config
     from ops.progress import bar
+    from streams import experiments
     from streams import models as registries
     from streams.errors import Refused
     from streams.times import parse
@@ -54,6 +55,6 @@ def ope(
     with ground(settings, current.actions) as on, bar("judging") as progress:
         report = judged.ope(
             on, current, other, parse(begin, now), parse(until, now), surface=surface, action=action,
-            rankers=rankers, progress=progress,
+            rankers=rankers, known=experiments.load(settings), progress=progress,
         )  # fmt: skip
     print(json.dumps(report) if as_json else "\n".join(judged.text(report)))

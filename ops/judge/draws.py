@@ -37,7 +37,7 @@ class AsShown:
 
     def __call__(self, seed: str, place: int, slots: Order, chances: Doubles) -> int:
         """Return the index of what was shown, of what stands there anyway if that cannot be drawn."""
-        self._drawn[place] = Chances(slots, chances)
+        self._drawn.setdefault(place, Chances(slots, chances))  # what follows are lists of other arms
         items = self._slates[seed].items
         shown = self._slot_of.get(items[place].item_id, -1) if place < len(items) else -1
         return int(np.argmax(slots == shown))  # the first is what stands there anyway

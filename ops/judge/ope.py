@@ -20,13 +20,14 @@ from models.rings import digest
 from models.surfaces import Config
 from ops.judge.draws import AsShown, Chances
 from ops.judge.sample import Place, Sample, Whole
-from ops.past.engine import engine_of
+from ops.past.engine import NONE, Moment, engine_of
 from ops.past.replay import Ground
 from ops.past.what_if import ALL, LATE, answerable, answered, slates_of, when
 from ops.progress import Begin, silent
 from streams import examples
 from streams.errors import Refused
 from streams.examples import Seen
+from streams.experiments import Known
 from streams.slates import Slate
 from streams.times import written
 
@@ -36,28 +37,29 @@ Acted = set[tuple[bytes, int]]  # digests of requests, and places of their lists
 class Judged:
     """A configuration whose engine draws lists as they were shown."""
 
-    def __init__(self, config: Config, rankers: Rankers, slates: Mapping[str, Slate]) -> None:
-        self._config, self._rankers, self._slates = config, rankers, slates
+    def __init__(self, config: Config, rankers: Rankers, slates: Mapping[str, Slate], moment: Moment) -> None:
+        self._config, self._rankers, self._slates, self._moment = config, rankers, slates, moment
 
     def engine(self, state: State) -> Engine:
         """Return its engine on a state, whose `columns` are known from then on."""
         self.columns = state.columns
         self.draws = AsShown(self._slates, state.columns.slot_of)
-        return engine_of(state, self._config, rankers=self._rankers, draw=self.draws)
+        return engine_of(state, self._config, self._moment, rankers=self._rankers, draw=self.draws)
 
 
 def ope(
     on: Ground, current: Config, other: Config, begin: int, until: int, *, surface: str = "", action: str = "click",
-    rankers: Rankers = NONE_LIVE, progress: Begin = silent,
+    rankers: Rankers = NONE_LIVE, known: Known = NONE, progress: Begin = silent,
 ) -> dict[str, Any]:  # fmt: skip
     """Judge another configuration by the slates of a span (ms), of one surface or of all, and what was done about them.
 
-    Raises Refused for an action that is not joined with slates and when the span is none, StateError where the log
-    cannot be folded to there.
+    What served is answered again under the experiments that are `known`, the other one under none. Raises Refused for
+    an action that is not joined with slates and when the span is none, StateError where the log cannot be folded to
+    there.
     """
     if not on.weights.get(action, 0.0) > 0:
-        known = ", ".join(sorted(name for name, weight in on.weights.items() if weight > 0))
-        raise Refused(f"--action {action}: it is not joined with slates; there are {known}")
+        joined = ", ".join(sorted(name for name, weight in on.weights.items() if weight > 0))
+        raise Refused(f"--action {action}: it is not joined with slates; there are {joined}")
     skipped: Counter[str] = Counter()
     asked = (
         slate
@@ -68,12 +70,15 @@ def ope(
     )
     chosen = {slate.request_id: slate for slate in sorted(asked, key=when)}
     acted = _acted(on, begin, until, action, skipped)
-    mine, theirs = (Judged(config, rankers, chosen) for config in (current, other))
+    then = Moment(known)
+    mine, theirs = Judged(current, rankers, chosen, then), Judged(other, rankers, chosen, Moment())
     found: dict[str, Sample] = {ALL: Sample()}
     step = progress(len(chosen))
-    for slate, (again, judged) in answered(
-        on, [*chosen.values()], lambda state: [mine.engine(state), theirs.engine(state)]
-    ):
+
+    def engines(state: State) -> list[Engine]:
+        return [mine.engine(state), theirs.engine(state)]
+
+    for slate, (again, judged) in answered(on, [*chosen.values()], engines, then):
         size = len(slate.items)
         chances = [*zip(theirs.draws.take(judged, size), mine.draws.take(again, size), strict=True)]
         places = [
