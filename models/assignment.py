@@ -66,9 +66,13 @@ class Assigner:
         for key, record in sorted(known.records.items()):
             running = record.at(now)
             tried = running or (record.current if record.state == "draft" else None)
-            if tried is not None and self._fits(tried):
-                self._of[key] = tried
-                every += [Lot(tried, tried.share(now))] if running else []
+            if tried is None:
+                continue
+            if reason := _misfit(tried, config):
+                self.refused[key] = reason
+                continue
+            self._of[key] = tried
+            every += [Lot(tried, tried.share(now))] if running else []
         steps = [step.at for lot in every for step in lot.tried.ramp]
         self.until = min((at for at in steps if at > now), default=None)
         self._lots, self._factors = {}, {}
@@ -178,20 +182,6 @@ class Assigner:
                 )
         return surface_with(surface, self._over)
 
-    def _fits(self, tried: Definition) -> bool:
-        surfaces = self._config.surfaces
-        try:
-            for name in tried.surfaces or surfaces:
-                if (below := surfaces.get(name)) is None:
-                    self.refused[tried.key] = f"surface {name!r} is not configured"
-                    return False
-                for arm, one in tried.arms.items() if tried.unit != "item" else ():
-                    surface_with(below, one.set, f"arms.{arm}.set")
-        except SettingsError as error:
-            self.refused[tried.key] = str(error)
-            return False
-        return True
-
     def _check_forced(self, key: str, arm: str, surface: str) -> None:
         tried = self._of.get(key)
         if tried is None or tried.unit == "item":
@@ -202,3 +192,21 @@ class Assigner:
         arms = [*tried.arms, BOTH] if tried.kind == "interleaved" else list(tried.arms)
         if arm not in arms:
             raise Refused(f"experiment {key!r} has no arm {arm!r}; it has {', '.join(arms)}")
+
+
+def _misfit(tried: Definition, config: Config) -> str:
+    """Return why a definition cannot be run, "" for one that can: it may be older than the configuration."""
+    arms = ", ".join(tried.arms) or "none"
+    if not any(arm.weight for arm in tried.arms.values()):
+        return f"no arm has a weight; its arms are {arms}"
+    if tried.kind == "interleaved" and (len(tried.arms) != 2 or tried.control not in tried.arms):
+        return f"its arms {arms} are not the control {tried.control!r} and another"
+    for name in tried.surfaces or config.surfaces:
+        if name not in config.surfaces:
+            return f"surface {name!r} is not configured"
+        for arm, one in tried.arms.items() if tried.unit != "item" else ():
+            try:
+                surface_with(config.surfaces[name], one.set, f"arms.{arm}.set")
+            except SettingsError as error:
+                return str(error)
+    return ""

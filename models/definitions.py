@@ -27,6 +27,8 @@ from streams.experiments import (
 from streams.exposures import MEASURES, MOST
 
 LONGEST = 140  # characters of a measure
+LARGEST = 16_000  # bytes of a definition: with all its versions an experiment must fit a record
+REASON = 1024  # characters
 BOOST = 1000.0
 
 
@@ -102,6 +104,8 @@ def check(said: Definition, config: Config, models: Collection[str]) -> None:
     """Raise Refused for a definition that contradicts itself, or names what there is not."""
     if said.key == HOLDOUT:
         raise Refused(f"key={HOLDOUT!r}: the name is taken by the users kept out of every experiment")
+    if (size := len(msgspec.msgpack.encode(said))) > LARGEST:
+        raise Refused(f"{said.key!r}: the definition takes {size} bytes, {LARGEST} at most")
     _check_arms(said)
     if not said.slice[0] < said.slice[1]:
         raise Refused(f"slice={list(said.slice)}: it begins where it ends, so nobody takes part")
@@ -177,7 +181,7 @@ def check_beside(said: Definition, known: Known) -> None:
 
 
 def _next(record: Record, state: State, at: int, by: str, reason: str = "", **changed: Any) -> Record:
-    decision = Decision(state, at, reason, by)
+    decision = Decision(state, at, reason[:REASON], by)
     return msgspec.structs.replace(
         record,
         revision=record.revision + 1,

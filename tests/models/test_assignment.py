@@ -292,6 +292,14 @@ def test_what_the_configuration_has_no_place_for_is_refused_and_the_rest_runs():
     )
     assert set(made.assign(Unit("u")).arms) == {"g"}
     assert "gone" in made.refused["e"]
+    none = assigner(
+        tried("e", arms={"a": Arm(0.0)}), tried("f", kind="interleaved", arms={"a": Arm()}), tried("g")
+    )
+    assert set(none.assign(Unit("u")).arms) == {"g"}
+    assert none.refused == {
+        "e": "no arm has a weight; its arms are a",
+        "f": "its arms a are not the control 'a' and another",
+    }
     assert "`x`" in made.refused["f"]
 
 

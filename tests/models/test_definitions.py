@@ -41,6 +41,16 @@ def arms(**sets):
     ("said", "reason"),
     [
         ({"key": "holdout"}, "key='holdout': the name is taken"),
+        (
+            {
+                "arms": {
+                    **ARMS,
+                    "c": Arm(set={"pins": {"x" * 9999: 1}}),
+                    "d": Arm(set={"pins": {"y" * 9999: 1}}),
+                }
+            },
+            "takes 20",
+        ),
         ({"arms": {}}, "control='a' is no arm; there are none"),
         ({"control": "c"}, "control='c' is no arm; there are a, b"),
         ({"arms": {"a": Arm(0.0), "b": Arm(0.0)}}, r"weights \[0.0, 0.0\] do not sum to anything"),
