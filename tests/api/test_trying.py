@@ -136,6 +136,25 @@ def test_the_holdout_sees_no_arm_and_no_exploration():
     assert set(held) == {True, False}
 
 
+@pytest.mark.parametrize("kind", ["epsilon", "thompson", "plackett-luce"])
+def test_a_surface_explores_by_any_kind_and_leaves_its_pins(kind):
+    explore = {"kind": kind, "slots": 3, "epsilon": 0.5, "temperature": 1.0, "budget": 1.0}
+    home = {"explore": explore, "pins": {"i70": 1, "i71": 7}, "ttl_s": 0.0, "max_per_category": 2}
+    engine = engine_of(shop(items=120, kinds=20), parse({"surfaces": {"home": home}}))
+    explored = 0
+    for answer in asked(engine, n=25):
+        assert (ids(answer)[0], ids(answer)[6]) == ("i70", "i71")
+        assert max(Counter(int(item[1:]) % 20 for item in ids(answer)[:10]).values()) <= 2
+        drawn = [item for item in answer.items if item.source == "explore"]
+        explored += len(drawn)
+        assert all(item.propensity < 1.0 for item in drawn)
+        shown = engine.slate(answer).items
+        assert [(one.source, one.propensity) for one in shown] == [
+            (one.source, one.propensity) for one in answer.items
+        ]
+    assert 0 < explored <= 75
+
+
 def test_items_that_are_tried_have_their_factor_but_not_for_the_holdout():
     arms = {"old": Arm(), "up": Arm(set={"boost": 50.0})}
     board = Board(tried(unit="item", arms=arms))
