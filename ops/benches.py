@@ -93,6 +93,17 @@ def recovery(
 
 
 @bench.command()
+def assign(
+    users: Annotated[int, typer.Option(help="who are assigned, one after the other")] = 20_000,
+    as_json: Json = False,
+) -> None:
+    """What assigning a user costs, with one experiment and with ten."""
+    from bench.assign import run
+
+    _end(run(users), as_json)
+
+
+@bench.command()
 def experiments(
     items: Annotated[int, typer.Option(help="items in the catalogue")] = 20_000,
     times: Annotated[int, typer.Option(help="requests of each kind")] = 2_000,

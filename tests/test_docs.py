@@ -305,7 +305,9 @@ def test_operators_know_every_figure(client):
     assert {name for name in first_cells("docs/operators.md") if name.startswith("refold_")} == names
 
 
-@pytest.mark.parametrize("bench", ["ingest", "freshness", "serve", "score", "index", "rebuild", "recovery"])
+@pytest.mark.parametrize(
+    "bench", ["ingest", "freshness", "serve", "score", "assign", "index", "rebuild", "recovery"]
+)
 def test_performance_names_every_target_with_its_bound(bench):
     rows = re.findall(r"^\| (?:\w+)? ?\| (.*?) \| (.*?) \|", text("docs/performance.md"), re.MULTILINE)
     for name, (how, bound) in importlib.import_module(f"bench.{bench}").TARGETS.items():
