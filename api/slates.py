@@ -92,6 +92,11 @@ class SlateLog:
                     await self._task
         self._metrics.slates_dropped.inc(len(self._queue))
 
+    async def flush(self) -> None:
+        """Write what is queued, and return when Kafka has it or it is counted as dropped."""
+        while self._queue:
+            await self._drain()
+
     async def _run(self) -> None:
         while not self._stopping:
             await asyncio.sleep(TICK_SECONDS)

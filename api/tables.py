@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -181,6 +181,10 @@ class LocalTables:
                 if len(self._users) > CACHED_USERS:
                     del self._users[next(iter(self._users))]
         return held
+
+    def users(self) -> Iterator[str]:
+        """Yield the id of every user with a row, of erased ones too."""
+        return (key.decode() for key, _ in self._rows["users"].scan())
 
     def item(self, item_id: str) -> ItemRow | None:
         """Return the whole row of an item, or None."""

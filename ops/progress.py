@@ -21,18 +21,22 @@ Begin = Callable[[int], Advance]  # takes how much there is, returns what takes 
 
 
 class Rate(ProgressColumn):
-    """Records a second, over the last while."""
+    """How many of what is counted in a second, over the last while."""
+
+    def __init__(self, of: str) -> None:
+        super().__init__()
+        self._of = of
 
     def render(self, task: Task) -> Text:
         """Return the column's text."""
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f} records/s")
+        return Text("" if speed is None else f"{speed:,.0f} {self._of}/s")
 
 
 @contextlib.contextmanager
-def bar(what: str) -> Iterator[Begin]:
-    """Show a bar within the block, for as much as the one who works then says there is."""
-    columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), Rate(), TimeRemainingColumn())
+def bar(what: str, of: str = "records") -> Iterator[Begin]:
+    """Show a bar within the block, for as much `of` something as the one who works then says there is."""
+    columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), Rate(of), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
 
         def begin(total: int) -> Advance:

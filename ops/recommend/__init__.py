@@ -1,0 +1,1 @@
+"""Lists in bulk: for whom, and how they are ranked, written down and logged."""
