@@ -219,8 +219,8 @@ def commands_tell_the_same(settings, user, at, tmp_path):
     assert home["slates"] >= 30
     assert home["same"] < 0.5, home
     assert home["only_other"]["item-3"] > 0
-    # of a system that is seconds old every choice moves all places, and what served had the learner's flush before
-    assert home["fidelity"]["overlap"] > 0.05, home
+    # ten of sixty by chance have 0.17 in common; the rest is what served having the flushes of the second before
+    assert home["fidelity"]["overlap"] > 0.6, home
 
 
 @pytest.mark.timeout(300)
