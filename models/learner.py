@@ -31,7 +31,7 @@ def _learn(
     amount: float, weights: Floats, heat: Floats,
 ) -> None:  # fmt: skip
     numbers = arrays.numbers
-    if numbers[item, CHOSEN]:
+    if numbers[item, CHOSEN] and stack.due(now):
         stack.step(arrays, ring, ringed, items, now, item, after, weights, heat)
     if len(after):
         negatives = embedding.NEGATIVES

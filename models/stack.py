@@ -26,6 +26,7 @@ LENGTHS = (0, 1, 2, 4, 8, 16)  # of trails that have weights of their own, from 
 STRONGEST = 64
 DRAWN = 64
 RATE = 0.03
+SOON, SELDOM = 20_000, 4  # after that many choices the few weights are learned from every fourth
 FLOOR = 0.01  # of the largest sum: what no neighbour at all counts as
 _FADES = np.array([1.0 / span for span in SPANS])
 _LENGTHS = np.array(LENGTHS)
@@ -133,6 +134,12 @@ def _strongest(sums: Floats, tops: Floats, most: int) -> tuple[Slots, Floats]:
             kept[n] = i
             n += 1
     return kept[:n], strength
+
+
+@compiled
+def due(now: int) -> bool:
+    """Tell whether choice number `now` teaches the weights."""
+    return bool(now < SOON or now % SELDOM == 0)
 
 
 @compiled
