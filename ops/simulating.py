@@ -51,9 +51,18 @@ def simulate(
 
     if plot is not None:
         check(plot)
-    given = Settings.from_env() if "REFOLD_KAFKA" in os.environ else None
+    given, embedded = Settings.from_env(), "REFOLD_KAFKA" not in os.environ
     with bar("living") as begin:
-        said = run(given, scenario, people=users, things=items, steps=steps, seed=seed, begin=begin)
+        said = run(
+            given,
+            scenario,
+            embedded=embedded,
+            people=users,
+            things=items,
+            steps=steps,
+            seed=seed,
+            begin=begin,
+        )
     if plot is not None:
         draw(plot, said)
     if as_json:

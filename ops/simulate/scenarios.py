@@ -53,42 +53,46 @@ async def loop(stage: Stage) -> Played:
 
 async def better_arm(stage: Stage) -> Played:
     """Learn, then compare everybody's favourites with personal lists until the end."""
-    journal, tally = Journal(stage.world), Tally(trial.BETTER)
+    tried = trial.better()
+    journal, tally = Journal(stage.world), Tally(tried.key, tried.control)
     async for now in _lived(stage, journal):
         tally.add(now)
         if now.step == trial.starts(stage.steps):
-            await trial.begin(stage.api, trial.better())
+            await trial.begin(stage.api, tried)
     report = await trial.report(stage.api, tally)
     arms = tally.said()
     checks = {
         "personal lists are truly better": arms["personal"]["relevance"] > arms["favourites"]["relevance"],
         "the report says so": report.verdict == "better",
-        "everybody who was shown a list is in the report": sum(report.units.values()) == len(tally.people),
+        "the report counts what happened": trial.counted(report, tally),
     }
     return Played(journal, {"arms": arms, "report": trial.told(report)}, checks)
 
 
 async def broken_arm(stage: Stage) -> Played:
     """Learn, then try what ruins lists until its guardrail stops it, and a few steps more."""
-    journal, tally, later = Journal(stage.world), Tally(trial.BROKEN), Tally(trial.BROKEN)
+    tried = trial.broken(stage.world)
+    journal = Journal(stage.world)
+    tally, later = Tally(tried.key, tried.control), Tally(tried.key, tried.control)
     stopped: dict[str, Any] = {}
-    left = AFTER
+    report, left = None, AFTER
     async for now in _lived(stage, journal):
         if now.step == trial.starts(stage.steps):
-            await trial.begin(stage.api, trial.broken(stage.world))
+            await trial.begin(stage.api, tried)
         elif now.step > trial.starts(stage.steps):
             (later if stopped else tally).add(now)
             left -= bool(stopped)
-            stopped = stopped or trial.stop_of(await trial.record(stage.api, trial.BROKEN))
+            if not stopped and (stopped := trial.stop_of(await trial.record(stage.api, tried.key))):
+                report = await trial.judged(stage.api, tried.key)
         if not left:
             break
-    report = await trial.report(stage.api, tally)
     arms = tally.said()
     checks = {
         "the arm truly ruins lists": arms["pinned"]["relevance"] < arms["control"]["relevance"],
         "its guardrail stopped it": stopped.get("by") == "guardrail",
         "nobody was in it afterwards": bool(stopped) and not later.lists,
     }
+    report = report or await trial.judged(stage.api, tried.key)
     return Played(journal, {"arms": arms, "stopped": stopped, "report": trial.told(report)}, checks)
 
 

@@ -17,13 +17,15 @@ from models.verdict import Report
 from ops.simulate.browse import PLACES, expected, of_list
 from ops.simulate.drive import SURFACE, Round, sent
 from ops.simulate.world import World, appeal
-from streams.experiments import Arm, Definition, Metric, Record
+from streams.experiments import Arm, Definition, Metric, Record, Where
 
 BETTER, BROKEN = "better-arm", "broken-arm"
 LEARNING = 0.4  # of the steps pass before an experiment starts
 FAVOURITES = 10  # items of the arm that shows everybody the same
 MARGIN = 0.1  # relative harm that stops an experiment
-WAIT = 30.0  # seconds in which a report must have taken in all lists
+KNOWN = 10  # events of someone who takes part in the first: lists for people of whom nothing is known are all alike
+CLOSE = 1e-4  # two rates that are equal but for rounding
+WAIT = 60.0  # seconds in which a report must have taken in all that was said
 SAID = ("verdict", "words", "units", "comparisons", "notes")
 
 
@@ -32,6 +34,7 @@ class Tally:
     """What people came to in each arm of an experiment: lists, places seen, clicks, and the truth about the lists."""
 
     key: str
+    control: str
     lists: dict[str, int] = field(default_factory=dict)
     sums: dict[str, list[float]] = field(default_factory=dict)
     people: set[int] = field(default_factory=set)
@@ -77,6 +80,7 @@ def better() -> Definition:
         arms={"favourites": Arm(set={"quotas": quotas, "candidates": FAVOURITES}), "personal": Arm()},
         control="favourites",
         surfaces=(SURFACE,),
+        where=Where(min_events=KNOWN),
         metrics={"clicks": Metric(of="click", per="lists", primary=True)},
     )
 
@@ -122,15 +126,30 @@ def stop_of(found: Record) -> dict[str, Any]:
     return {"by": last.by, "reason": last.reason, "seconds": round((last.at - began.at) / 1000, 1)}
 
 
+async def judged(api: httpx.AsyncClient, key: str) -> Report:
+    """Return the report of the moment."""
+    answer = await sent(api, "GET", f"/v1/experiments/{key}/report")
+    return msgspec.json.decode(answer.content, type=Report)
+
+
 async def report(api: httpx.AsyncClient, tally: Tally) -> Report:
-    """Return the report once everybody who was shown a list is in it, or as it is after WAIT seconds."""
+    """Return the report once it has counted all that was said, or as it is after WAIT seconds."""
     deadline = time.monotonic() + WAIT
     while True:
-        answer = await sent(api, "GET", f"/v1/experiments/{tally.key}/report")
-        found = msgspec.json.decode(answer.content, type=Report)
-        if sum(found.units.values()) >= len(tally.people) or time.monotonic() > deadline:
+        found = await judged(api, tally.key)
+        if counted(found, tally) or time.monotonic() > deadline:
             return found
         await asyncio.sleep(0.5)
+
+
+def counted(found: Report, tally: Tally) -> bool:
+    """Tell whether a report has everybody who was shown a list, and just as many clicks a list as there were."""
+    arms = tally.said()
+    return sum(found.units.values()) == len(tally.people) and all(
+        value is not None and abs(value - arms[arm]["clicks_a_list"]) < CLOSE
+        for one in found.comparisons
+        for arm, value in ((one.arm, one.value), (tally.control, one.control))
+    )
 
 
 def told(found: Report) -> dict[str, Any]:

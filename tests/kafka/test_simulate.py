@@ -12,7 +12,7 @@ pytestmark = pytest.mark.kafka
 
 def test_simulated_users_live_with_a_real_system_and_leave_nothing_behind(kafka):
     given = Settings(kafka=kafka, partitions=2, dimensions=16)
-    said = simulate(given, "loop", people=60, things=60, steps=5, seed=1, begin=silent)
+    said = simulate(given, "loop", embedded=False, people=60, things=60, steps=5, seed=1, begin=silent)
 
     assert said["lists"] >= 30
     assert said["events"] > said["lists"]

@@ -46,7 +46,7 @@ def test_a_tally_knows_the_truth_of_each_arm():
         step=1, people=np.array([4, 5, 6]), answers=[answer("a"), answer("b"), answer("")], lists=lists,
         acts=Acts(seen, clicked, clicked), chance=chance, live=np.ones(20, dtype=bool), events=0,
     )  # fmt: skip
-    tally = Tally("x")
+    tally = Tally("x", "a")
     tally.add(now)
     tally.add(now)
     said = tally.said()
