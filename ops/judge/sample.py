@@ -12,6 +12,8 @@ from models.policy import Estimate, Floats, Ints, Model
 LEAST = 100  # effective samples from which an interval can be trusted
 ACTED = 10  # places acted on, likewise
 UNSUPPORTED = 0.1  # share of what would be shown above which too much of it is unknown
+TOO_LITTLE = "too little support"
+FAITHFUL = 0.5  # share of places whose logged chance must be hit again
 NEAR = 0.05  # relative difference of a chance and the logged one that counts as none
 
 
@@ -67,9 +69,6 @@ class Sample:
         return {**found, "verdict": verdict, "reasons": reasons, "by_place": by_place, "by_list": by_list}
 
 
-TOO_LITTLE = "too little support"
-
-
 def _columns(rows: list[Place] | list[Whole]) -> tuple[Ints, Floats]:
     """Return a number for the user of each row, and the other columns (columns, rows)."""
     units: Ints = np.unique([row.user for row in rows], return_inverse=True)[1]
@@ -117,6 +116,13 @@ def _doubts(found: dict[str, Any], acted: int) -> list[str]:
         said.append(f"the places tell as much as {found['effective']:.0f} shown by itself (at least {LEAST})")
     if acted < ACTED:
         said.append(f"{acted} of the places were acted on (at least {ACTED})")
+    if found["fidelity"] < FAITHFUL:
+        said.append(
+            f"only {found['fidelity']:.1%} of the logged chances are hit again (at least {FAITHFUL:.0%}): "
+            "REFOLD_CONFIG must name the configuration that served"
+        )
+    if found["logged"]["low"] is None:
+        said.append("all of it was shown to one user")
     return said
 
 

@@ -8,7 +8,7 @@ import pytest
 from ops.judge.sample import Place, Sample, Whole
 
 
-def sample(draw, n=2_000, good=0.5, unsupported=0.0, logged=0.5, users=200):
+def sample(draw, n=2_000, good=0.5, unsupported=0.0, logged=0.5, users=200, again=1.0):
     """Return lists of one place, at which a good or a bad item was shown by a coin; `good` is its chance now."""
     made = Sample()
     for k in range(n):
@@ -16,7 +16,7 @@ def sample(draw, n=2_000, good=0.5, unsupported=0.0, logged=0.5, users=200):
         reward, chance = float(draw.random() < (0.3 if best else 0.1)), logged if best else 1.0 - logged
         judged = (good if best else 1.0 - good) * (1.0 - unsupported)
         user = f"user-{k % users}"
-        made.places.append(Place(user, reward, chance, judged, chance, unsupported, 0.2, 0.2))
+        made.places.append(Place(user, reward, chance, judged, again * chance, unsupported, 0.2, 0.2))
         made.lists.append(Whole(user, reward, judged / chance))
     return made.report()
 
@@ -42,6 +42,8 @@ def test_a_difference_is_told_where_there_is_one(good, verdict):
         ({"n": 90}, "tell as much as 90 shown by itself"),
         ({"good": 1.0, "logged": 0.01, "n": 1_000}, "tell as much as"),
         ({"n": 20}, "of the places were acted on"),
+        ({"users": 1}, "all of it was shown to one user"),
+        ({"again": 0.5}, "only 0.0% of the logged chances are hit again"),
     ],
 )
 def test_too_little_support_is_said_with_its_reason(values, reason):
