@@ -31,17 +31,20 @@ TARGETS = {"p50_ms": (AT_MOST, 150.0), "p99_ms": (AT_MOST, 500.0), "events_per_s
 def run(settings: Settings, rate: int = 500, seconds: int = 30) -> dict[str, Any]:
     """Measure on the broker of `settings` and return the report."""
     with tempfile.TemporaryDirectory(prefix="refold-bench-") as folder, Processes(Path(folder)) as processes:
-        here = replace(
-            settings, data=Path(folder), namespace=f"bench-{uuid.uuid4().hex[:8]}", port=free_port()
-        )
-        topics.create(here)
-        environment = here.environment()
-        base = f"http://127.0.0.1:{here.port}"
-        refold = [sys.executable, "-m", "ops.cli"]
-        processes.start("worker", [*refold, "worker", "--loglevel", "WARNING"], env=environment)
-        processes.start("api", [*refold, "api"], env=environment, ready=lambda: _ready(base), seconds=60)
-        figures = asyncio.run(_measure(base, rate, seconds))
+        figures = asyncio.run(_measure(served(settings, Path(folder), processes), rate, seconds))
     return report("freshness", settings.kafka, figures, TARGETS)
+
+
+def served(settings: Settings, folder: Path, processes: Processes) -> str:
+    """Start a worker and an API process over topics of their own; return the address of the API."""
+    here = replace(settings, data=folder, namespace=f"bench-{uuid.uuid4().hex[:8]}", port=free_port())
+    topics.create(here)
+    environment = here.environment()
+    base = f"http://127.0.0.1:{here.port}"
+    refold = [sys.executable, "-m", "ops.cli"]
+    processes.start("worker", [*refold, "worker", "--loglevel", "WARNING"], env=environment)
+    processes.start("api", [*refold, "api"], env=environment, ready=lambda: _ready(base), seconds=60)
+    return base
 
 
 def _ready(base: str) -> bool:
@@ -77,7 +80,7 @@ async def _measure(base: str, rate: int, seconds: int) -> dict[str, float]:
     }
 
 
-async def _send(api: httpx.AsyncClient, path: str, body: Any) -> None:
+async def send(api: httpx.AsyncClient, path: str, body: Any) -> None:
     """Post, and as a client should, again when the API says that Kafka is slow: ids make that safe."""
     for _ in range(20):
         answer = await api.post(path, json=body)
@@ -93,7 +96,7 @@ async def _catalogue(api: httpx.AsyncClient) -> None:
             {"item_id": f"item-{n}", "title": f"Item {n}", "categories": [f"category-{n % load.CATEGORIES}"]}
             for n in range(start, min(start + 500, load.ITEMS))
         ]
-        await _send(api, "/v1/items", listed)
+        await send(api, "/v1/items", listed)
 
 
 async def _post(api: httpx.AsyncClient, count: int, rate: int | None) -> float:
@@ -112,7 +115,7 @@ async def _post(api: httpx.AsyncClient, count: int, rate: int | None) -> float:
             }
         )
         if len(chunk) == CHUNK or n == count:
-            await _send(api, "/v1/events", chunk)
+            await send(api, "/v1/events", chunk)
             chunk = []
             if rate and (ahead := n / rate - (time.perf_counter() - started)) > 0:
                 await asyncio.sleep(ahead)
@@ -121,7 +124,7 @@ async def _post(api: httpx.AsyncClient, count: int, rate: int | None) -> float:
 
 async def _await_folds(api: httpx.AsyncClient) -> None:
     event = {"type": "click", "user_id": "canary", "item_id": "item-1"}
-    await _send(api, "/v1/events", event)
+    await send(api, "/v1/events", event)
     deadline = time.monotonic() + 60
     while (await api.get("/v1/users/canary")).status_code != 200:
         if time.monotonic() > deadline:
@@ -133,7 +136,7 @@ async def _probe(api: httpx.AsyncClient, user: str) -> float | None:
     before = [item["item_id"] for item in (await _list(api, user))]
     event = {"type": "click", "user_id": user, "item_id": before[-1]}
     started = time.perf_counter()
-    await _send(api, "/v1/events", event)
+    await send(api, "/v1/events", event)
     while (waited := time.perf_counter() - started) < TIMEOUT:
         if [item["item_id"] for item in (await _list(api, user))] != before:
             return waited

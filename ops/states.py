@@ -29,6 +29,7 @@ class Table(StrEnum):
     SHOWN = "shown"
     ITEMS = "items"
     POPULAR = "popular"
+    OUTCOMES = "outcomes"
     LEARNED = "learned"
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from api.columns import CATEGORIES, Columns
 from api.follower import followed
+from api.outcomes import sheets
 from api.replica import Replica
 from api.rows import AWAY_MS, Rows
 from api.tables import CHUNKS
@@ -22,6 +23,7 @@ from models.items import CHOICES, VALUE, WINDOWS, ItemRow, list_item
 from models.learned import COMMON, Learned
 from models.learner import Learner
 from models.marks import source
+from models.outcomes import Outcomes, change
 from models.popular import Popular, choose
 from models.users import User
 from streams.changelog import NOTE, Note, encode, headers
@@ -29,7 +31,7 @@ from streams.errors import SettingsError, StateError
 from streams.examples import Choice
 from streams.items import Item
 from streams.settings import Settings
-from streams.touches import origin_of
+from streams.touches import Outcome, origin_of
 
 NOW = 1_700_000_000_000
 D = 16
@@ -149,7 +151,24 @@ def test_what_was_applied_is_read(replica):
     replica.apply("users", 1, records([("u1", None)], 3))
     assert replica.user("u1") is None
     assert changed == ["u1"] * 3
-    assert replica.offsets == {"users": {1: 3}, "items": {0: 1}, "popular": {}, "learned": {}}
+    others = {"popular": {}, "outcomes": {}, "learned": {}}
+    assert replica.offsets == {"users": {1: 3}, "items": {0: 1}, **others}
+
+
+def test_outcomes_are_merged_over_the_partitions_that_each_have_their_users(replica):
+    def row(*lists):
+        made = Outcomes()
+        for n, count in enumerate(lists):
+            change(made, Outcome(n, "x", 1, "ab"[n % 2], ("lists",), (), (1.0, float(count))))
+        return made.row()
+
+    assert sheets(replica.outcomes("x")) == {}
+    replica.apply("outcomes", 0, records([("x", row(2, 5)), ("y", row(9))]))
+    replica.apply("outcomes", 3, records([("x", row(4))]))
+    found = {arm: sheet.gram.tolist() for arm, sheet in sheets(replica.outcomes("x")).items()}
+    assert found == {(1, "a"): [[2, 6], [6, 20]], (1, "b"): [[1, 5], [5, 25]]}
+    replica.apply("outcomes", 0, records([("x", None)], 2))
+    assert list(sheets(replica.outcomes("x"))) == [(1, "a")]
 
 
 def test_a_deleted_item_is_forgotten_but_keeps_its_slot(replica):
