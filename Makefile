@@ -60,6 +60,7 @@ bench: setup kafka ## every measurement, on that Kafka
 	$(BIN)/refold bench ingest --json
 	$(BIN)/refold bench rebuild --json
 	$(BIN)/refold bench freshness --json
+	$(BIN)/refold bench outcome --json
 	$(BIN)/refold bench recovery --json
 	$(BIN)/refold bench index --json
 	$(BIN)/refold bench serve --json

@@ -36,6 +36,17 @@ def freshness(
 
 
 @bench.command()
+def outcome(
+    clicks: Annotated[int, typer.Option(help="how many")] = 200,
+    as_json: Json = False,
+) -> None:
+    """From a click to a changed report of an experiment."""
+    from bench.outcome import run
+
+    _end(run(Settings.from_env(), clicks), as_json)
+
+
+@bench.command()
 def serve(
     items: Annotated[int, typer.Option(help="items in the catalogue")] = 1_000_000,
     as_json: Json = False,
