@@ -61,14 +61,22 @@ def test_a_kill_reaches_every_process_within_two_seconds(settings):
     async def play():
         async with following(settings, 2) as both:
             one = both[0]
+
+            async def say(make, *more):
+                await asyncio.to_thread(
+                    experiments.publish, settings, make(one.known, *more, CONFIG, (), now(), "me")
+                )
+                await until(lambda: one.known == both[1].known)
+
             for kill in (
                 lambda: one.end("e", "killed", "", "me"),
                 lambda: asyncio.to_thread(
                     experiments.publish, settings, ended(one.known, "e", "killed", now())
                 ),
             ):
-                await one.write(defined(one.known, definition(), CONFIG, (), now(), "me"))
-                await one.write(started(one.known, "e", CONFIG, (), now(), "me"))
+                await say(defined, definition())
+                await until(lambda: one.known.records)
+                await say(started, "e")
                 await until(lambda: all(map(arms, both)))
                 killing = asyncio.ensure_future(kill())
                 await until(lambda: not any(map(arms, both)), KILLED_SECONDS)
@@ -81,8 +89,9 @@ def test_of_two_edits_at_once_one_is_refused(settings):
     async def play():
         async with following(settings, 2) as both:
             one, other = both
-            await one.write(defined(one.known, definition(), CONFIG, (), now(), "me"))
-            await until(lambda: one.known == other.known)
+            draft = defined(one.known, definition(), CONFIG, (), now(), "me")
+            await asyncio.to_thread(experiments.publish, settings, draft)
+            await until(lambda: one.known == other.known and one.known.records)
             words = [
                 ramped(one.known, "e", (Step(now() + 60_000, share),), now(), "me") for share in (0.4, 0.6)
             ]
