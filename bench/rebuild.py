@@ -3,10 +3,13 @@
 A worker folds each log first, all its stages to the end: what they did a second, over single-event records, is what
 `over_live` is measured against. These are so many that starting a rebuild hardly counts. Then `refold rebuild` folds
 the same log with two processes. Its time counts whole: making topics, reading and comparing the live tables, writing
-the changelogs, committing offsets. `users_s`, `items_s` and `learner_s` are the seconds its processes spent on each.
+the changelogs, committing offsets. `users_cpu_s`, `items_cpu_s` and `learner_cpu_s` are what it took of processors for
+each stage, `cpu_over_live` is what the worker took of them for the same events, over that of the rebuild: both count
+their processes from start to end, and hardly depend on what else the machine does.
 """
 
 import asyncio
+import resource
 import sys
 import tempfile
 import uuid
@@ -35,10 +38,14 @@ TARGETS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """Events a second of the worker and of the rebuild, the most MiB that a process of it held, seconds by stage."""
+    """Events a second of the worker and of the rebuild; `lighter` is the worker's processor time over the rebuild's.
+
+    `rss` is the most MiB that a process of the rebuild held, `busy` its processor seconds by stage.
+    """
 
     live: float
     rebuilt: float
+    lighter: float
     rss: float
     busy: dict[str, float]
 
@@ -54,9 +61,11 @@ def run(settings: Settings, events: int = 2_000_000, singles: int = 600_000) -> 
         "single_events_per_s": round(single.rebuilt),
         "live_single_events_per_s": round(single.live),
         "over_live": round(single.rebuilt / single.live, 2),
+        "cpu_over_live": round(single.lighter, 2),
         "quarter_events_per_s": round(quarter.rebuilt),
         "linearity": round(whole.rebuilt / quarter.rebuilt, 2),
-        **{f"{stage}_s": seconds for stage, seconds in whole.busy.items()},
+        **{f"single_{stage}_cpu_s": seconds for stage, seconds in single.busy.items()},
+        **{f"{stage}_cpu_s": seconds for stage, seconds in whole.busy.items()},
         "rss_mb": max(single.rss, quarter.rss, whole.rss),
         "events": events,
         "singles": singles,
@@ -70,11 +79,22 @@ def _measure(settings: Settings, events: int, batch: int) -> Measured:
         here = replace(settings, data=Path(folder), namespace=f"bench-{uuid.uuid4().hex[:8]}")
         topics.create(here)
         records = asyncio.run(produce(here, load.events(events), batch))
+        began = _processor_seconds()
         with Processes(Path(folder)) as processes:
             worker = [sys.executable, "-m", "ops.cli", "worker"]
             live = measure(here, processes, "worker", worker, records).learned
+        folded = _processor_seconds()
         done = rebuild(here, configured(here.config).actions, switch=False, processes=PROCESSES)
+        lighter = (folded - began) / (_processor_seconds() - folded)
     print(done, file=sys.stderr)
     if done["verdict"] != "equal" or done["events"] != events:
         raise StateError(f"the rebuild is not what the worker folded: {done}")
-    return Measured(live * events / records, done["events"] / done["seconds"], done["rss_mb"], done["busy"])
+    return Measured(
+        live * events / records, done["events"] / done["seconds"], lighter, done["rss_mb"], done["busy"]
+    )
+
+
+def _processor_seconds() -> float:
+    """Return what the processes that have ended took of processors."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -192,7 +192,7 @@ def _summary(live: Generation, made: Generation, done: list[Done], seconds: floa
             sums["different"] += compared.different
             sums["keys"] += compared.keys
     events = sum(one.events for one in done)
-    busy = {stage: sum(sum(one.seconds.values()) for one in done if one.stage == stage) for stage in STAGES}
+    busy = {stage: sum(one.busy for one in done if one.stage == stage) for stage in STAGES}
     same = made.folds == live.folds
     different = any(sums["different"] for sums in tables.values())
     return {

@@ -50,7 +50,10 @@ class Compared(msgspec.Struct):
 
 
 class Done(msgspec.Struct, tag=True):
-    """What a task came to: counts of the fold, the positions its rows are the fold of, comparisons by table."""
+    """What a task came to: counts of the fold, the positions its rows are the fold of, comparisons by table.
+
+    `seconds` went by in each of its parts, `busy` is what all took of processors.
+    """
 
     stage: Stage
     partition: int
@@ -60,6 +63,7 @@ class Done(msgspec.Struct, tag=True):
     positions: dict[str, int]
     compared: dict[str, Compared]
     seconds: dict[str, float]
+    busy: float
     rss_mb: float
 
 
@@ -105,7 +109,7 @@ class Rebuilder:
 
     def do(self, stage: Stage, partition: int) -> Done:
         """Fold a partition to where the live generation stands, compare, and write it to the new changelogs."""
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         with contextlib.ExitStack() as stack:
             if stage == "learner" and not self._shares_told:
                 self._say_examples(partition)
@@ -132,6 +136,7 @@ class Rebuilder:
             positions=positions,
             compared=compared,
             seconds={"read": read - began, "fold": done - read, "publish": published - done},
+            busy=time.process_time() - busy,
             rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         )
 

@@ -16,7 +16,8 @@ ROWS = st.dictionaries(st.binary(max_size=2), st.binary(max_size=1), max_size=12
 def done(partition=0, **more):
     values = {
         "stage": "users", "partition": partition, "records": 5, "events": 50, "refused": 1,
-        "positions": {"events": 5}, "compared": {"users": Compared(equal=3)}, "seconds": {}, "rss_mb": 80.0,
+        "positions": {"events": 5}, "compared": {"users": Compared(equal=3)}, "seconds": {}, "busy": 2.0,
+        "rss_mb": 80.0,
     }  # fmt: skip
     return Done(**{**values, **more})
 
