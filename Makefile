@@ -67,6 +67,7 @@ bench: setup kafka ## every measurement, on that Kafka
 	$(BIN)/refold bench experiments --json
 	$(BIN)/refold bench score --json
 	$(BIN)/refold bench assign --json
+	$(BIN)/refold bench ahead --json
 
 lock: ## write the locked requirements anew (needs uv)
 	uv pip compile --quiet --generate-hashes --python-version 3.11 pyproject.toml -o requirements.lock

@@ -148,6 +148,15 @@ class World:
         row = self._rows.get(user_id)
         return None if row is None else User.from_row(row)
 
+    def act(self, event: Event) -> None:
+        """Fold an event into the row of its user, who is known, and tell whoever watches users."""
+        user = User.from_row(self._rows[event.user])
+        user.marks[0] += 1
+        react(user, event, user.marks[0], actions.DEFAULTS)
+        self._rows[event.user] = user.row()
+        for told in self.on_user_change:
+            told(event.user)
+
     def item(self, _: str) -> ItemRow | None:
         """Return nothing: columns hold what requests need."""
         return None

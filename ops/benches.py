@@ -69,6 +69,19 @@ def score(
 
 
 @bench.command()
+def ahead(
+    items: Annotated[int, typer.Option(help="items in the catalogue")] = 20_000,
+    minutes: Annotated[int, typer.Option(help="simulated minutes, with and without")] = 5,
+    share: Annotated[float, typer.Option(help="of the users, the most active")] = 0.1,
+    as_json: Json = False,
+) -> None:
+    """Lists computed on their users' events: what they spare requests, and what they cost."""
+    from bench.ahead import run
+
+    _end(run(items, minutes, share), as_json)
+
+
+@bench.command()
 def index(
     items: Annotated[int, typer.Option(help="vectors")] = 100_000,
     seconds: Annotated[int, typer.Option(help="how long")] = 60,
