@@ -52,8 +52,8 @@ async def loop(stage: Stage) -> Played:
 
 
 async def better_arm(stage: Stage) -> Played:
-    """Learn, then compare everybody's favourites with personal lists until the end."""
-    tried = trial.better()
+    """Learn, then compare lists with the same picks for everybody with personal ones until the end."""
+    tried = trial.better(stage.world)
     journal, tally = Journal(stage.world), Tally(tried.key, tried.control)
     async for now in _lived(stage, journal):
         tally.add(now)
@@ -62,7 +62,7 @@ async def better_arm(stage: Stage) -> Played:
     report = await trial.report(stage.api, tally)
     arms = tally.said()
     checks = {
-        "personal lists are truly better": arms["personal"]["relevance"] > arms["favourites"]["relevance"],
+        "personal lists are truly better": arms["personal"]["relevance"] > arms["picks"]["relevance"],
         "the report says so": report.verdict == "better",
         "the report counts what happened": trial.counted(report, tally),
     }

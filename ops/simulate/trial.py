@@ -1,11 +1,12 @@
 """Trial: experiments on people whose tastes are known, so that a verdict can be compared with the truth.
 
-better   everybody's favourites against personal lists, once these have had time to learn: personal ones must win
+better   lists that begin with the same picks for everybody against personal ones, which must win
 broken   lists of what people like least, pinned for everybody: its guardrail must stop it
 """
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +17,12 @@ import numpy as np
 from models.verdict import Report
 from ops.simulate.browse import PLACES, expected, of_list
 from ops.simulate.drive import SURFACE, Round, sent
-from ops.simulate.world import World, appeal
+from ops.simulate.world import Floats, World, appeal
 from streams.experiments import Arm, Definition, Metric, Record, Where
 
 BETTER, BROKEN = "better-arm", "broken-arm"
 LEARNING = 0.4  # of the steps pass before an experiment starts
-FAVOURITES = 10  # items of the arm that shows everybody the same
+PICKS = 6  # things of middling appeal that one arm begins everybody's lists with
 MARGIN = 0.1  # relative harm that stops an experiment
 KNOWN = 10  # events of someone who takes part in the first: lists for people of whom nothing is known are all alike
 CLOSE = 1e-4  # two rates that are equal but for rounding
@@ -64,21 +65,13 @@ class Tally:
         }
 
 
-def better() -> Definition:
+def better(world: World) -> Definition:
     """Return the experiment whose treatment is truly better."""
-    quotas = {
-        "repeat": 0,
-        "related": 0,
-        "ann": 0,
-        "similar": 0,
-        "fresh": 0,
-        "trending": 0,
-        "popular": FAVOURITES,
-    }
+    picks = np.argsort(_liked(world))[len(world.things) // 2 :][:PICKS].tolist()
     return Definition(
         key=BETTER,
-        arms={"favourites": Arm(set={"quotas": quotas, "candidates": FAVOURITES}), "personal": Arm()},
-        control="favourites",
+        arms={"picks": Arm(set={"pins": _pins(picks)}), "personal": Arm()},
+        control="picks",
         surfaces=(SURFACE,),
         where=Where(min_events=KNOWN),
         metrics={"clicks": Metric(of="click", per="lists", primary=True)},
@@ -87,18 +80,27 @@ def better() -> Definition:
 
 def broken(world: World) -> Definition:
     """Return the experiment whose treatment ruins lists."""
-    liked = appeal(world, np.arange(len(world.tastes))).mean(axis=0)
-    worst = np.argsort(np.where(world.appears == 0, liked, np.inf))[:PLACES].tolist()
+    worst = np.argsort(_liked(world))[:PLACES].tolist()
     return Definition(
         key=BROKEN,
         arms={
             "control": Arm(),
-            "pinned": Arm(set={"pins": {f"thing-{thing}": place for place, thing in enumerate(worst, 1)}}),
+            "pinned": Arm(set={"pins": _pins(worst)}),
         },
         control="control",
         surfaces=(SURFACE,),
         metrics={"clicks": Metric(of="click", per="lists", primary=True, margin=MARGIN)},
     )
+
+
+def _liked(world: World) -> Floats:
+    """Return how everybody likes each thing in the mean; what comes later stands last."""
+    liked = appeal(world, np.arange(len(world.tastes))).mean(axis=0)
+    return np.where(world.appears == 0, liked, np.inf)
+
+
+def _pins(things: Sequence[int]) -> dict[str, int]:
+    return {f"thing-{thing}": place for place, thing in enumerate(things, 1)}
 
 
 def starts(steps: int) -> int:

@@ -37,16 +37,16 @@ def play(scenario, worth, **more):
 
 
 def test_a_better_arm_that_wins_is_all_that_is_asked():
-    played, api = play(better_arm, {"favourites": BAD}, verdict="better")
+    played, api = play(better_arm, {"picks": BAD}, verdict="better")
 
     assert all(played.checks.values())
     assert api.tried.key == trial.BETTER
     assert played.figures["report"]["words"] == "so it is"
-    assert played.figures["arms"]["personal"]["relevance"] > played.figures["arms"]["favourites"]["relevance"]
+    assert played.figures["arms"]["personal"]["relevance"] > played.figures["arms"]["picks"]["relevance"]
     assert len(played.journal.steps) == STEPS
 
 
-@pytest.mark.parametrize(("worth", "verdict"), [({"favourites": BAD}, "open"), ({"personal": BAD}, "better")])
+@pytest.mark.parametrize(("worth", "verdict"), [({"picks": BAD}, "open"), ({"personal": BAD}, "better")])
 def test_a_verdict_that_is_late_or_wrong_is_said(worth, verdict):
     played, _ = play(better_arm, worth, verdict=verdict)
 
