@@ -28,13 +28,13 @@ from models.features import CATALOGUE, Asker, Floats, Sparse
 from models.gather import gather, scatter
 from models.halves import widen
 from models.places import Places
-from models.ranker import Ranker
+from models.ranker import Lineup, Ranker
 from models.scorer import Scorer
 from models.stack import SIGNALS
 from models.surfaces import Surface
 from models.users import User
 
-Scored = Callable[[Floats, Floats], None]  # features (n, features) and scores (n,) of the candidates
+Scored = Callable[[Lineup, Floats], None]  # the candidates and their scores (n,)
 Factors = Callable[[Sequence[str]], Floats | None]  # factors (n,) on the scores of n items, None for none
 EMBEDDING = SIGNALS.index("embedding")
 PAIRED = np.array(
@@ -78,7 +78,7 @@ class Funnel:
         self._surface, self._request, self._seed, self._draw = surface, request, seed, draw
         self._places, self._watch, self._factors = places, watch, factors
         self._here: list[Sparse] = []
-        self._asker = Asker(float(request.at))
+        self._asker, self._trail = Asker(float(request.at)), list[str]()
         self._filter = Filter(state, surface, request, self._asker)
         self._pool: Pool | None = None
         self._known: tuple[Floats, Floats] | None = None  # where the pool's items stand, and their features
@@ -94,6 +94,7 @@ class Funnel:
         """Take in who asks; tell whether anything is known to find candidates by, and to rank them by."""
         self._here = popular_here(self._state, self._request)
         self._asker = asker_of(self._state, user, self._request, self._here, self._places)
+        self._trail = [] if user is None else user.trail
         self._filter = Filter(self._state, self._surface, self._request, self._asker)
         self._watch.lap("asker")
         asker = self._asker
@@ -103,9 +104,10 @@ class Funnel:
     def boosted(self, ranker: Ranker, scored: Scored) -> Ranked:
         """Score every candidate by a model of the registry, and let `scored` hear of it; raises Late."""
         pool, places, rows = self.features()
-        scores = ranker.score(rows)
+        lineup = self._lineup(pool, rows)
+        scores = ranker.score(lineup)
         self._watch.lap("score")
-        scored(rows, scores)
+        scored(lineup, scores)
         return self._slate(pool, scores, places[:, :-1], rows, {self._surface.model: ranker.version})
 
     def full(self, scorer: Scorer, scored: Scored) -> Ranked:
@@ -113,8 +115,13 @@ class Funnel:
         pool, places, rows = self.features()
         scores = scorer.score(rows, scorer.mix(self._surface.actions))
         self._watch.lap("score")
-        scored(rows, scores)
+        scored(self._lineup(pool, rows), scores)
         return self._slate(pool, scores, places[:, :-1], rows, {"light": scorer.version})
+
+    def lineup(self) -> Lineup:
+        """Return the candidates as a ranker sees them; raises Late."""
+        pool, _, rows = self.features()
+        return self._lineup(pool, rows)
 
     def features(self) -> tuple[Pool, Floats, Floats]:
         """Return the candidates, where they stand, and their features (n, len(NAMES)); raises Late."""
@@ -171,6 +178,9 @@ class Funnel:
             self._pool.counts["candidates"] = len(self._pool.slots)
             self._watch.lap("filter")
         return self._pool
+
+    def _lineup(self, pool: Pool, rows: Floats) -> Lineup:
+        return Lineup(rows, pool.slots, self._columns.ids, self._trail)
 
     def _placed(self, slots: Slots) -> Floats:
         y = self._state.vectors.y

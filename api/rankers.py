@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from models.features import Floats
-from models.ranker import Ranker
+from models.ranker import Lineup, Ranker
 
 
 class Rankers(Protocol):
@@ -12,8 +12,8 @@ class Rankers(Protocol):
     def live(self, name: str, /) -> Ranker | None:
         """Return the live ranker of a name."""
 
-    def scored(self, name: str, rows: Floats, scores: Floats, /) -> None:
-        """Hear how a request's candidates (n, features) were scored (n,), so that shadows can score them too."""
+    def scored(self, name: str, lineup: Lineup, scores: Floats, /) -> None:
+        """Hear how a request's candidates were scored (n,), so that shadows can score them too."""
 
 
 class Fixed:
@@ -26,7 +26,7 @@ class Fixed:
         """Return the live ranker of a name."""
         return self._live.get(name)
 
-    def scored(self, name: str, rows: Floats, scores: Floats) -> None:
+    def scored(self, name: str, lineup: Lineup, scores: Floats) -> None:
         """Compare nothing."""
 
 

@@ -18,7 +18,8 @@ from aiokafka.errors import KafkaError
 from api.heard import heard
 from api.metrics import Metrics
 from models.features import NAMES, Floats
-from models.ranker import KIND, Ranker
+from models.ranker import Lineup, Ranker
+from models.rankers import ranker_of
 from models.rerank import best
 from streams import artifacts, models
 from streams.errors import RefoldError
@@ -53,7 +54,7 @@ class Follower:
         self._serving = Serving()
         self._refused: dict[tuple[str, str], str] = {}
         self._task: asyncio.Task[None] | None = None
-        self._compare: queue.Queue[tuple[str, Floats, Floats] | None] = queue.Queue(WAITING)
+        self._compare: queue.Queue[tuple[str, Lineup, Floats] | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._shadow, name="shadow", daemon=True)
 
     @property
@@ -65,11 +66,11 @@ class Follower:
         """Return the live ranker of a name, or one in live or shadow by name@version; None while there is none."""
         return self._serving.named.get(name)
 
-    def scored(self, name: str, rows: Floats, scores: Floats) -> None:
+    def scored(self, name: str, lineup: Lineup, scores: Floats) -> None:
         """Let the shadows of a name score the same candidates, off the request's way; dropped when they are behind."""
         if self._serving.shadows.get(name):
             with contextlib.suppress(queue.Full):
-                self._compare.put_nowait((name, rows, scores))
+                self._compare.put_nowait((name, lineup, scores))
 
     async def start(self) -> None:
         """Follow in the background."""
@@ -130,7 +131,7 @@ class Follower:
         model = registry.models.get(key)
         reason = f"{key} was never published"
         if model is not None:
-            if model.kind != KIND or version in held:
+            if model.kind not in models.RANKING or version in held:
                 return held.get(version)  # other kinds rank elsewhere
             try:
                 return await asyncio.to_thread(_loaded, self._settings, model)
@@ -143,11 +144,11 @@ class Follower:
 
     def _shadow(self) -> None:
         while (asked := self._compare.get()) is not None:
-            name, rows, scores = asked
+            name, lineup, scores = asked
             shown = set(best(scores, SHOWN).tolist())
             for ranker in self._serving.shadows.get(name, ()):
                 try:
-                    chances = ranker.score(rows)
+                    chances = ranker.score(lineup)
                 except Exception:
                     log.exception("%s@%s cannot score", name, ranker.version)
                     continue
@@ -158,6 +159,7 @@ class Follower:
 
 def _loaded(settings: Settings, model: Model) -> Ranker:
     """Return the ranker of a version, verified, its kernel compiled; raises StateError and Unavailable."""
-    ranker = Ranker.of(model, artifacts.load(settings, model.artifact, model.size))
-    ranker.score(np.zeros((16, len(NAMES)), dtype=np.float32))
+    ranker = ranker_of(model, artifacts.load(settings, model.artifact, model.size))
+    rows = np.zeros((16, len(NAMES)), dtype=np.float32)
+    ranker.score(Lineup(rows, np.zeros(16, dtype=np.int64), ("",), ()))
     return ranker

@@ -14,11 +14,12 @@ from api.answers import Request
 from api.asker import asker_of, popular_here
 from bench.report import AT_MOST, report
 from bench.world import USERS, World
+from models.boosted import Boosted
 from models.calibration import Platt
 from models.features import NAMES, Asker, Floats
 from models.gather import gather
 from models.places import Places
-from models.ranker import Ranker
+from models.ranker import Lineup
 from models.scorer import light
 from models.surfaces import load
 from models.trees import of_lightgbm
@@ -51,17 +52,17 @@ def _measure(world: World) -> dict[str, float]:
         places.take(slots)
         rows = _timed(took["gather_ms"], lambda: _gathered(world, asker, places))  # noqa: B023 - called here
         _timed(took["light_ms"], lambda: scorer.score(rows, mix))  # noqa: B023
-        _timed(took["full_ms"], lambda: ranker.score(rows))  # noqa: B023
+        _timed(took["full_ms"], lambda: ranker.score(Lineup(rows, slots, (), ())))  # noqa: B023
     return {name: float(np.median(values)) for name, values in took.items()} | {
         "candidates": CANDIDATES,
         "features": len(NAMES),
     }
 
 
-def boosted(random: np.random.Generator) -> Ranker:
+def boosted(random: np.random.Generator) -> Boosted:
     """Return a made-up full model, as large as a trained one may be."""
     trees = [{"tree_structure": _tree(random)} for _ in range(TREES)]
-    return Ranker(NAMES, of_lightgbm({"tree_info": trees}, len(NAMES)), Platt())
+    return Boosted(NAMES, of_lightgbm({"tree_info": trees}, len(NAMES)), Platt())
 
 
 def _tree(random: np.random.Generator) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Calibration: from a ranker's score to the chance that it means, and how wrong such chances are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from streams.errors import Refused
+from streams.errors import Refused, StateError
 
 Doubles = npt.NDArray[np.float64]
 STEPS = 100
@@ -18,6 +20,14 @@ class Platt:
 
     slope: float = 1.0
     bias: float = 0.0
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> "Platt":
+        """Return the curve of an artifact's settings; raises StateError for one that does not rise."""
+        curve = cls(float(said["slope"]), float(said["bias"]))
+        if not (curve.slope > 0.0 and np.isfinite([curve.slope, curve.bias]).all()):
+            raise StateError(f"its calibration {curve} does not rise")
+        return curve
 
     def chance(self, scores: Doubles) -> Doubles:
         """Return the chances of scores, shape (n,)."""

@@ -1,75 +1,61 @@
-"""Ranker: the full tier, a boosted model of the registry over the columns of the feature matrix."""
+"""Ranker: the full tier, what a model of the registry makes of the candidates of a request."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from models.arrays import pack, unpack
-from models.calibration import Platt
-from models.features import COLUMN, Floats
-from models.trees import Doubles, Trees
+from models.arrays import Array, unpack
+from models.features import Floats
 from streams.errors import StateError
-from streams.models import Kind, Model, version_of
+from streams.models import Model, version_of
 
-KIND: Kind = "boosted"
-BASE = "relevance"  # the online stack's log-score, which the trees correct
+BASE = "relevance"  # the online stack's log-score, which every ranker starts from
 
 
-@dataclass(frozen=True)
-class Ranker:
-    """Gives each candidate the chance that it is chosen; `features` are those that the trees read, in their order."""
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """The candidates of a request, as a ranker sees them.
 
-    features: tuple[str, ...]
-    trees: Trees
-    curve: Platt
-    version: str = ""
+    `rows` (n, len(NAMES)) are their features, `slots` (n,) say which of `keys` each one is; `after` are the keys of
+    what the asker chose, newest first.
+    """
 
-    def sums(self, matrix: Floats) -> Doubles:
-        """Return the log-score of each candidate, shape (n,), of the feature matrix (n, len(NAMES))."""
-        columns = [COLUMN[name] for name in self.features]
-        return matrix[:, COLUMN[BASE]] + self.trees.predict(matrix[:, columns])
+    rows: Floats
+    slots: npt.NDArray[np.integer]
+    keys: Sequence[str]
+    after: Sequence[str]
 
-    def score(self, matrix: Floats) -> Floats:
-        """Return the chance of each candidate, shape (n,), of the feature matrix (n, len(NAMES))."""
-        chances: Floats = self.curve.chance(self.sums(matrix)).astype(np.float32)
-        return chances
 
-    def pack(self) -> bytes:
-        """Return the bytes of the artifact."""
-        trees = self.trees
-        said = {"features": list(self.features), "slope": self.curve.slope, "bias": self.curve.bias}
-        arrays = {
-            "nodes": trees.nodes,
-            "values": trees.values,
-            "starts": trees.starts,
-            "depths": trees.depths,
-        }
-        return pack(KIND, said, arrays)
+class Ranker(Protocol):
+    """Gives each candidate the chance that it is chosen."""
 
-    @classmethod
-    def of(cls, model: Model, data: bytes) -> "Ranker":
-        """Return the ranker of a version and its artifact's verified bytes; raises StateError, naming the version."""
-        try:
-            return cls._of(model, data)
-        except StateError as error:
-            raise StateError(f"{model.key} cannot be served: {error}") from None
-        except (KeyError, TypeError, ValueError) as error:
-            raise StateError(f"{model.key} cannot be served: its artifact lacks {error}") from None
+    @property
+    def version(self) -> str:
+        """The version of the registry."""
 
-    @classmethod
-    def _of(cls, model: Model, data: bytes) -> "Ranker":
-        kind, said, arrays = unpack(data)
-        if kind != KIND or model.kind != KIND:
-            raise StateError(f"the artifact is {kind!r}, recorded is {model.kind!r}, asked for is {KIND!r}")
-        if model.version != version_of(model.artifact):
-            raise StateError(f"the version is not that of the artifact, {version_of(model.artifact)}")
-        features = tuple(said["features"])
-        if features != model.features:
-            raise StateError(f"the artifact reads {features}, recorded are {model.features}")
-        if unknown := sorted(set(features) - COLUMN.keys()):
-            raise StateError(f"it reads features that this release does not have: {', '.join(unknown)}")
-        trees = Trees(arrays["nodes"], arrays["values"], arrays["starts"], arrays["depths"], len(features))
-        curve = Platt(float(said["slope"]), float(said["bias"]))
-        if not (curve.slope > 0.0 and np.isfinite([curve.slope, curve.bias]).all()):
-            raise StateError(f"its calibration {curve} does not rise")
-        return cls(features, trees, curve, model.version)
+    def score(self, lineup: Lineup) -> Floats:
+        """Return the chance of each candidate, shape (n,)."""
+
+
+@contextmanager
+def opened(model: Model, data: bytes) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Array]]]:
+    """Open a version's artifact: what it says, and its arrays; any StateError, here or inside, names the version."""
+    try:
+        yield _verified(model, data)
+    except StateError as error:
+        raise StateError(f"{model.key} cannot be served: {error}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateError(f"{model.key} cannot be served: its artifact lacks {error}") from None
+
+
+def _verified(model: Model, data: bytes) -> tuple[Mapping[str, Any], Mapping[str, Array]]:
+    kind, said, arrays = unpack(data)
+    if kind != model.kind:
+        raise StateError(f"the artifact is {kind!r}, recorded is {model.kind!r}")
+    if model.version != version_of(model.artifact):
+        raise StateError(f"the version is not that of the artifact, {version_of(model.artifact)}")
+    return said, arrays

@@ -6,17 +6,14 @@ any length is read alike. Its query's inner product with an item's place is that
 `models.stack.query` and `places`, and so the places can stand in a vector index.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import pack, unpack
 from streams.errors import StateError
-from streams.models import Kind
 
-KIND: Kind = "sequence"
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.integer]
 _EPS = np.float32(1e-6)
@@ -79,25 +76,6 @@ class SequenceModel:
     def window(self) -> int:
         """How many items of a trail count."""
         return int(self.lag.shape[2])
-
-
-def packed(keys: Sequence[str], arrays: Mapping[str, Floats]) -> bytes:
-    """Return the bytes of a model's artifact: its arrays and the keys of its items, in their order."""
-    return pack(KIND, {"items": list(keys)}, arrays)
-
-
-def unpacked(data: bytes) -> tuple[list[str], SequenceModel]:
-    """Return item keys and model of an artifact; raises StateError, naming what is wrong."""
-    kind, said, arrays = unpack(data)
-    if kind != KIND:
-        raise StateError(f"the artifact is {kind!r}, asked for is {KIND!r}")
-    model = SequenceModel.of(arrays)
-    keys = said.get("items")
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise StateError("a sequence model names its items in a list `items` of strings")
-    if len(set(keys)) != len(keys) or len(keys) != len(model.item):
-        raise StateError(f"a sequence model of {len(model.item)} items names {len(set(keys))} of them")
-    return keys, model
 
 
 def query(model: SequenceModel, after: Indices) -> Floats:

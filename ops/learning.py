@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ops.say import Json, say
+from streams.errors import Refused
 from streams.settings import Settings
 
 models = typer.Typer(no_args_is_help=True, help="The registry of trained models.")
@@ -51,7 +52,7 @@ def train(
         bool,
         typer.Option(
             "--leave-last-out",
-            help="of a sequence model: learn all but each user's last choice, measure on it",
+            help="of a sequence model and a file: learn all but each user's last choice, measure on it",
         ),
     ] = False,
     surface: Annotated[str, typer.Option(help="the surface whose candidates are ranked")] = "home",
@@ -63,14 +64,18 @@ def train(
 
     What was trained on a file is measured and told, but not published.
     """
+    from models.blended import Blended
+    from models.boosted import Boosted
     from models.surfaces import load
     from ops.progress import bar
     from ops.train import history
-    from ops.train.train import publish, serving, surface_of, told
+    from ops.train.train import NAME, publish, serving, surface_of, told
     from ops.train.train import train as run
     from streams import models as registries
     from streams.times import parse
 
+    if leave_last_out and (sort != "sequence" or file is None):
+        raise Refused("--leave-last-out measures a sequence model on a file: give FILE and --kind sequence")
     settings = Settings.from_env()
     config = load(settings.config)
     now = _now()
@@ -87,25 +92,27 @@ def train(
         else:
             found = history.of_log(settings, config.actions, upto)
         if sort == "sequence":
+            from ops.train import trails
             from ops.train.sequence import Plan
-            from ops.train.trails import train_trails
 
             plan = Plan(seed=seed)
-            model, artifact = train_trails(found, plan, now, _say_so, leave_last_out=leave_last_out)
-            done = {
-                "model": model.key,
-                "published": file is None,
-                "metrics": model.metrics,
-                "card": model.card,
-            }
+            if leave_last_out:
+                say(trails.train_last_out(found, plan, _say_so), as_json)
+                return
+            begin = stack.enter_context(bar("training"))
+            model, artifact = trails.train_trails(
+                found, settings, config.actions, surface_of(config, surface), plan=plan,
+                live=serving(settings, registry, trails.NAME, Blended.of), at=now, begin=begin, tell=_say_so,
+            )  # fmt: skip
+            done = told(registry, model, published=file is None)
         else:
             begin = stack.enter_context(bar("training"))
             trained = run(
                 found, settings, config.actions, surface_of(config, surface), trials=trials, seed=seed,
-                live=serving(settings, registry), at=now, begin=begin,
+                live=serving(settings, registry, NAME, Boosted.of), at=now, begin=begin,
             )  # fmt: skip
             model, artifact = trained.model, trained.artifact
-            done = told(registry, trained, published=file is None)
+            done = told(registry, model, published=file is None) | {"trials": trained.fitted.trials}
     if file is None:
         publish(settings, model, artifact)
     print(json.dumps(done) if as_json else done["card"])

@@ -16,6 +16,7 @@ VERSION = 1
 TOPIC = "models"
 KEPT = 50  # decisions remembered of a name
 Kind = Literal["boosted", "sequence", "vectors"]
+RANKING: tuple[Kind, ...] = ("boosted", "sequence")  # kinds that rank on surfaces of the full tier
 Stage = Literal["candidate", "shadow", "live", "retired"]
 
 
@@ -134,7 +135,7 @@ class Registry(msgspec.Struct, frozen=True):
     @property
     def served(self) -> list[str]:
         """What an arm of an experiment can name: names with a live ranker, and rankers live or in shadow by key."""
-        ranked = [model for model in self.models.values() if model.kind == "boosted"]
+        ranked = [model for model in self.models.values() if model.kind in RANKING]
         live = {model.name for model in ranked if self.stage(model) == "live"}
         return sorted(live | {model.key for model in ranked if self.stage(model) in ("live", "shadow")})
 

@@ -4,47 +4,41 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from models.blended import Blended
+from models.boosted import Boosted
 from models.evaluation import MISS, rank_of
-from models.ranker import KIND as BOOSTED
-from models.ranker import Ranker
-from models.sequence import KIND as SEQUENCE
-from models.sequence import SequenceModel, places, query, unpacked
-from ops.evaluate.judge import Judge
+from models.rankers import ranker_of
+from ops.evaluate.judge import Judge, score
 from ops.evaluate.paired import Paired
 from streams import artifacts
 from streams.errors import Refused
-from streams.models import Registry
+from streams.models import RANKING, Registry
 from streams.settings import Settings
 
 
-class BySequence:
-    """Ranks all items that a sequence model knows, but the user's own, after everything they chose."""
+class ByBlend:
+    """Ranks all items but the user's own by a sequence model and the stack together."""
 
-    def __init__(self, keys: Sequence[str], model: SequenceModel) -> None:
+    def __init__(self, ranker: Blended) -> None:
         self.paired = Paired()
-        self._index = {key: n for n, key in enumerate(keys)}
-        self._model, self._places = model, places(model)
+        self._ranker = ranker
 
     def predict(self, judge: Judge, user: str, after: Sequence[str], item: str, at: int, rank: int) -> None:  # noqa: ARG002
         """Rank by the model what the stack gave `rank`."""
-        keys = judge.learned.keys
-        chosen = (self._index.get(keys[slot]) for slot in judge.own(user).tolist())
-        own = np.array([n for n in chosen if n is not None], np.int64)
-        target = self._index.get(item)
-        scores = self._places @ query(self._model, own[::-1])
-        self.paired.add(rank, MISS if target is None else rank_of(scores, target, own))
+        learned, ranker = judge.learned, self._ranker
+        target = learned.slot_of.get(item)
+        scores = ranker.blend.sums(score(learned, after), ranker.logits(learned.keys, after))
+        ranked = MISS if target is None else rank_of(scores.astype(np.float32), target, judge.own(user))
+        self.paired.add(rank, ranked)
 
 
-def loaded(settings: Settings, registry: Registry, key: str) -> Ranker | BySequence:
+def loaded(settings: Settings, registry: Registry, key: str) -> Boosted | Blended:
     """Return a version `name@version`, or the live one of a name; raises Refused, StateError, Unavailable."""
     model = registry.find(key) if "@" in key else registry.live(key)
     if model is None:
         raise Refused(
             f"--model {key}: no version of that name is live; `refold models list` names all versions"
         )
-    data = artifacts.load(settings, model.artifact, model.size)
-    if model.kind == BOOSTED:
-        return Ranker.of(model, data)
-    if model.kind == SEQUENCE:
-        return BySequence(*unpacked(data))
-    raise Refused(f"--model {key}: a model of kind {model.kind!r} ranks nothing by itself")
+    if model.kind not in RANKING:
+        raise Refused(f"--model {key}: a model of kind {model.kind!r} ranks nothing by itself")
+    return ranker_of(model, artifacts.load(settings, model.artifact, model.size))

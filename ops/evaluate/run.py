@@ -9,13 +9,14 @@ from typing import Any
 
 import polars as pl
 
+from models.blended import Blended
+from models.boosted import Boosted
 from models.decay import LANDMARK
 from models.evaluation import over_time
-from models.ranker import Ranker
 from ops.evaluate import plot as plots
 from ops.evaluate.judge import Judge, score
 from ops.evaluate.protocols import PROTOCOLS, Run
-from ops.evaluate.registered import BySequence
+from ops.evaluate.registered import ByBlend
 from ops.evaluate.report import cost, figures
 from ops.evaluate.retrieval import Retrieval
 from ops.evaluate.source import Columns, Source, opened
@@ -37,7 +38,7 @@ def evaluate(
     ks: Sequence[int],
     every: int,
     retrieval: bool,
-    model: Ranker | BySequence | None,
+    model: Boosted | Blended | None,
     plot: Path | None,
     weights: Mapping[str, float],
     dimensions: int,
@@ -52,14 +53,16 @@ def evaluate(
         stale = [Stale(seconds) for seconds in STALE] if protocol == "prequential" else []
         run.looks += [each.predict for each in stale]
         losses = {f"{each.seconds} s stale": each.paired for each in stale}
-        if retrieval or isinstance(model, Ranker):
-            asked = Retrieval(run.world, source.events // every, model if isinstance(model, Ranker) else None)
+        if retrieval or isinstance(model, Boosted):
+            asked = Retrieval(run.world, source.events // every, model)
             run.looks.append(asked.predict)
             losses |= {"candidates": asked.candidates, "engine": asked.engine}
-            losses |= {"the model": asked.full} if asked.full is not None else {}
-        if isinstance(model, BySequence):
-            run.looks.append(model.predict)
-            losses["the model"] = model.paired
+            name = "the model" if isinstance(model, Boosted) else "the model, served"
+            losses |= {name: asked.full} if asked.full is not None else {}
+        if isinstance(model, Blended):
+            exact = ByBlend(model)
+            run.looks.append(exact.predict)
+            losses["the model"] = exact.paired
         began = time.perf_counter()
         PROTOCOLS[protocol](run, source, begin(source.events))
         seconds = time.perf_counter() - began

@@ -5,9 +5,7 @@ from typing import Any
 
 import msgspec
 
-from models.ranker import Ranker
-from models.sequence import KIND as SEQUENCE
-from models.sequence import unpacked
+from models.rankers import ranker_of
 from ops.registry.gates import held_by
 from streams import artifacts
 from streams.errors import Refused
@@ -112,11 +110,7 @@ def differing(registry: Registry, first: str, second: str) -> dict[str, Any]:
 
 def _check(settings: Settings, model: Model) -> None:
     """Raise StateError for a version whose artifact cannot be served."""
-    data = artifacts.load(settings, model.artifact, model.size)
-    if model.kind == SEQUENCE:
-        unpacked(data)
-    else:
-        Ranker.of(model, data)
+    ranker_of(model, artifacts.load(settings, model.artifact, model.size))
 
 
 def _changed(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, list[float | None]]:

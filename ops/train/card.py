@@ -22,29 +22,19 @@ def card(model: Model, fitted: Fitted, choices: Mapping[str, int]) -> str:
         f"# {model.key}",
         f"A boosted ranker: {len(trees.starts)} trees that correct the score of the online stack. Made {made}.",
         "## Data",
-        _span(model),
+        span_of(model),
         ", ".join(f"{name}: {count} choices" for name, count in choices.items())
         + ". Choices follow each other in time: training before validation before test. A choice's candidates and "
         "features are what a request would have had just before it.",
-        "## Figures",
-        f"On the test span, against {model.against}:",
-        _table(["", "this model", "compared"], [
-            [name, f"{figure:.4g}", f"{model.compared[name]:.4g}" if name in model.compared else ""]
-            for name, figure in model.metrics.items()
-        ]),
-        "NDCG@10 by slice:",
-        _table(["slice", "choices", "this model", "compared"], [
-            [name, str(part.choices), f"{part.ndcg:.4f}", f"{part.compared:.4f}"]
-            for name, part in model.slices.items()
-        ]),
+        *measured(model),
         "## Features",
         f"{len(model.features)} are read. Of the loss that splits took away:",
-        _table(["feature", "share"], [
+        table(["feature", "share"], [
             [name, f"{share:.1%}"] for name, share in list(fitted.gains.items())[:LISTED] if share > 0
         ]),
         "Left out, the same in all rows: " + (", ".join(fitted.constant) or "none") + ".",
         "## Training",
-        _table(["objective", "leaves", "rate", "least rows", "l2", "trees", "NDCG@10 on validation"], [
+        table(["objective", "leaves", "rate", "least rows", "l2", "trees", "NDCG@10 on validation"], [
             [str(trial[name]) for name in ("objective", "num_leaves", "learning_rate", "min_data_in_leaf",
                                            "lambda_l2", "trees")] + [f"{trial['ndcg@10']:.4f}"]
             for trial in fitted.trials
@@ -55,7 +45,25 @@ def card(model: Model, fitted: Fitted, choices: Mapping[str, int]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _span(model: Model) -> str:
+def measured(model: Model) -> list[str]:
+    """Return the chapter on what a version was measured at."""
+    return [
+        "## Figures",
+        f"On the test span, against {model.against}:",
+        table(["", "this model", "compared"], [
+            [name, f"{figure:.4g}", f"{model.compared[name]:.4g}" if name in model.compared else ""]
+            for name, figure in model.metrics.items()
+        ]),
+        "NDCG@10 by slice:",
+        table(["slice", "choices", "this model", "compared"], [
+            [name, str(part.choices), f"{part.ndcg:.4f}", f"{part.compared:.4f}"]
+            for name, part in model.slices.items()
+        ]),
+    ]  # fmt: skip
+
+
+def span_of(model: Model) -> str:
+    """Return what a version learned from."""
     if not model.span:
         return f"The file {model.data}."
     told = [
@@ -67,6 +75,7 @@ def _span(model: Model) -> str:
     return f"{of}, offsets by partition: {'; '.join(told)}."
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

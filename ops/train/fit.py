@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from models.boosted import Boosted
 from models.calibration import Platt, platt
 from models.evaluation import ndcg
 from models.features import COLUMN, NAMES, Floats
-from models.ranker import BASE, Ranker
+from models.ranker import BASE
 from models.trees import Doubles, Trees, of_lightgbm
 from ops.train.rows import TOP, Rows
 from streams.errors import Refused, SettingsError
@@ -54,7 +55,7 @@ class Fitted:
     were left out.
     """
 
-    ranker: Ranker
+    ranker: Boosted
     trials: list[dict[str, Any]]
     gains: dict[str, float]
     constant: tuple[str, ...]
@@ -74,11 +75,11 @@ def fit(train: Rows, valid: Rows, trials: int, seed: int, advance: Callable[[int
         said.append({**parameters, "trees": len(trees.starts), "ndcg@10": reached})
         advance(1)
     _, _, trees, gains = max(found, key=lambda one: one[0])
-    ranker = Ranker(features, trees, Platt())
+    ranker = Boosted(features, trees, Platt())
     curve = platt(ranker.sums(valid.matrix), valid.labels)
     whole = sum(gains.values()) or 1.0
     shares = {name: gain / whole for name, gain in sorted(gains.items(), key=lambda one: -one[1])}
-    return Fitted(Ranker(features, trees, curve), said, shares, constant)
+    return Fitted(Boosted(features, trees, curve), said, shares, constant)
 
 
 def usable(train: Rows, valid: Rows) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 import tempfile
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.evaluation import MISS, Judged
-from models.features import COLUMN, NAMES, Floats
+from models.features import COLUMN, Floats
+from models.ranker import Lineup
 from models.surfaces import Surface
 from ops.train.history import History
 from ops.train.scene import Scene
@@ -25,15 +26,17 @@ RELEVANCE = COLUMN["relevance"]
 Part = Callable[
     [int], str | None
 ]  # the part that a choice belongs to by its number among all events, None for none
+See = Callable[[Lineup], Floats]  # what is kept of candidates: (n, columns)
 
 
 @dataclass(frozen=True)
 class Rows:
     """Candidates of choices, one choice after the other.
 
-    `matrix` (n, features), `slots` (n,) and `drawn` (n,), the logarithm of how many others a row stands for. By
-    choice: `sizes`, the place of what was chosen among its rows (-1: no candidate) as `chosen`, and what is known of
-    it besides: rank by popularity, choices of the user and of the item before, candidates there were, time.
+    `matrix` (n, columns) is what was kept of them, `slots` (n,) and `drawn` (n,), the logarithm of how many others a
+    row stands for. By choice: `sizes`, the place of what was chosen among its rows (-1: no candidate) as `chosen`, and
+    what is known of it besides: rank by popularity, choices of the user and of the item before, candidates there
+    were, time.
     """
 
     matrix: Floats
@@ -89,9 +92,11 @@ class Kept:
         self._slots, self._drawn = array("i"), array("f")
         self._of = [array("i") for _ in OF]
         self._at = array("q")
+        self._width = 0
 
     def add(self, matrix: Floats, slots: npt.NDArray[Any], drawn: Floats, at: int, *of: int) -> None:
         """Keep the rows of one choice."""
+        self._width = matrix.shape[1]
         matrix.astype(np.float32).tofile(self._file)
         self._slots.extend(slots.tolist())
         self._drawn.extend(drawn.tolist())
@@ -101,7 +106,7 @@ class Kept:
 
     def rows(self) -> Rows:
         """Return everything kept; once."""
-        shape = (len(self._slots), len(NAMES))
+        shape = (len(self._slots), self._width)
         matrix: Floats = np.zeros(shape, dtype=np.float32)
         with self._file as file:
             file.flush()
@@ -114,10 +119,18 @@ class Kept:
         )  # fmt: skip
 
 
+def features(lineup: Lineup) -> Floats:
+    """Return the features of candidates, (n, len(NAMES))."""
+    return lineup.rows
+
+
 def gather(
-    history: History, scene: Scene, surface: Surface, part: Part, seed: int, advance: Callable[[int], None]
-) -> dict[str, Rows]:
+    history: History, scene: Scene, surface: Surface, part: Part, seed: int, advance: Callable[[int], None],
+    see: See = features,
+) -> dict[str, Rows]:  # fmt: skip
     """Fold a history and return, by part, the rows of its choices; those of `train` are a sample of the candidates.
+
+    By default their features are kept.
 
     A choice is looked at before it is folded, so nothing of it and nothing after it is in its rows. It counts when
     its user chose something before, and never the same item.
@@ -132,8 +145,8 @@ def gather(
         chosen = own.setdefault(event.user, set()) if said.wanted else None
         if chosen and item not in chosen and (name := part(number)) is not None:
             scene.settle(said.at)
-            pool, matrix = scene.look(event.user, said.at, surface)
-            slots = pool.slots
+            lineup = scene.look(event.user, said.at, surface)
+            slots, matrix = lineup.slots, see(lineup)
             place = np.flatnonzero(slots == scene.columns.slot_of.get(item, -1))
             target = int(place[0]) if len(place) else -1
             people = scene.columns.chosen[slots]
@@ -145,7 +158,9 @@ def gather(
             )
             rows, drawn = np.arange(len(slots)), np.zeros(len(slots), dtype=np.float32)
             if name == "train":
-                rows, drawn = sampled(matrix[:, RELEVANCE], target, np.random.default_rng((seed, number)))
+                rows, drawn = sampled(
+                    lineup.rows[:, RELEVANCE], target, np.random.default_rng((seed, number))
+                )
                 target = int(np.flatnonzero(rows == target)[0]) if target >= 0 else -1
             if target >= 0 or name != "train":
                 if name not in kept:
@@ -175,7 +190,7 @@ def sampled(
     return np.concatenate([top, own, lot]), drawn
 
 
-def parts_of(count: int, wanted: dict[str, tuple[float, float, int]]) -> Part:
+def parts_of(count: int, wanted: Mapping[str, tuple[float, float, int]]) -> Part:
     """Return which of `count` events belong to which part: a span in shares of all, and about how many of it.
 
     Which ones are taken follows from their numbers alone.

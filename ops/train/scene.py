@@ -8,14 +8,13 @@ import asyncio
 from collections.abc import Mapping
 
 from api.answers import Request
-from api.candidates import Pool
 from api.funnel import Funnel
 from api.space import ItemSpace
 from api.stages import Stopwatch
 from api.state import State
 from api.trends import Trends
-from models.features import Floats
 from models.places import Places
+from models.ranker import Lineup
 from models.surfaces import Surface
 from ops.evaluate.tables import Tables
 from ops.evaluate.world import World
@@ -61,11 +60,10 @@ class Scene:
         while self._space.step():
             pass
 
-    def look(self, user: str, now: int, surface: Surface) -> tuple[Pool, Floats]:
-        """Return the candidates of a request at `now` (ms) and their features, (n, features)."""
+    def look(self, user: str, now: int, surface: Surface) -> Lineup:
+        """Return the candidates of a request at `now` (ms), with their features."""
         request = Request(at=now, user_id=user)
         watch = Stopwatch(lambda: 0.0, 1.0)
         funnel = Funnel(self.state, surface, request, seed=user, places=self._places, watch=watch)
         funnel.know(self.world.users.get(user))
-        pool, _, rows = funnel.features()
-        return pool, rows
+        return funnel.lineup()

@@ -2,27 +2,49 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from models.sequence import KIND, SequenceModel, packed
+from models import calibration
+from models.blended import KIND, READ, Blend, Blended
+from models.features import COLUMN, Floats
+from models.ranker import BASE, Lineup
+from models.sequence import SequenceModel
+from models.surfaces import Surface
+from ops.progress import Begin
+from ops.train.blends import fit_blend
+from ops.train.card import measured as figures_of
+from ops.train.card import span_of
 from ops.train.history import History
-from ops.train.sequence import Plan, Trail, measured, train_sequence
+from ops.train.rows import Rows
+from ops.train.scene import Scene
+from ops.train.sequence import Plan, Trail, Trained, measured, train_sequence
+from ops.train.train import CANDIDATES, SPANS, STACK, counted, gathered, latency, measure
 from streams.artifacts import name_of
 from streams.models import Model, version_of
+from streams.settings import Settings
 
 NAME = "sequence"
+LATER = {name: SPANS[name] for name in ("valid", "test")}
+LEARNED = SPANS["train"][1]  # the share of a history that trails are of
+LIMITS = (
+    "It knows the items it was trained with; others are ranked by the stack alone. It reads the order of choices: "
+    "neither their times nor what the items are. It ranks what retrieval finds, and it ages: train again when new "
+    "items have become many."
+)
 
 
-def trails(history: History) -> tuple[list[str], list[Trail]]:
-    """Return item keys, and the trail of every user as indices into them, oldest first.
+def trails(history: History, end: int | None = None) -> tuple[list[str], list[Trail]]:
+    """Return item keys, and the trail of every user as indices into them, oldest first, of the first `end` records.
 
     An item counts where it was chosen for the first time: what a user knows is not what they are shown.
     """
     slots: dict[str, int] = {}
     chosen: dict[str, dict[int, None]] = {}
-    for said in history.read():
+    for said in islice(history.read(), end):
         if said.event is not None and said.wanted and said.event.item_id:
             slot = slots.setdefault(said.event.item_id, len(slots))
             chosen.setdefault(said.event.user, {}).setdefault(slot)
@@ -30,37 +52,77 @@ def trails(history: History) -> tuple[list[str], list[Trail]]:
 
 
 def train_trails(
-    history: History, plan: Plan, at: int, tell: Callable[[str], None], *, leave_last_out: bool = False
-) -> tuple[Model, bytes]:
-    """Return a version (made at `at`, ms) and its artifact, not stored yet; raises as `train_sequence` does.
+    history: History, settings: Settings, weights: Mapping[str, float], surface: Surface, *, plan: Plan,
+    live: Blended | None, at: int, begin: Begin, tell: Callable[[str], None],
+) -> tuple[Model, bytes]:  # fmt: skip
+    """Return a version (made at `at`, ms) and its artifact, not stored yet, measured on the last fifth of a history.
 
-    With `leave_last_out` nothing is learned from each user's last choice, and the version is measured on those.
+    It is compared with `live`, or with the online stack where no version is live. Raises Refused as `train_sequence`,
+    `gathered` and `fit_blend` do.
     """
-    keys, people = trails(history)
-    last = [(trail[:-1], int(trail[-1])) for trail in people if leave_last_out and len(trail) > 1]
-    trained = train_sequence([trail for trail, _ in last] or people, len(keys), plan, tell)
-    metrics = measured(SequenceModel.of(trained.arrays), last) if last else trained.metrics
-    artifact = packed(keys, trained.arrays)
+    said = counted(history)
+    keys, people = trails(history, int(LEARNED * said))
+    trained = train_sequence(people, len(keys), plan, tell)
+    model = SequenceModel.of(trained.arrays)
+    seen = Blended(keys, model, Blend(0.0, 0.0, 0.0), calibration.Platt())
+    last: list[Lineup] = []
+
+    def see(lineup: Lineup) -> Floats:
+        last[:] = [lineup]
+        score = lineup.rows[:, COLUMN[BASE]]
+        logits = seen.logits([lineup.keys[slot] for slot in lineup.slots.tolist()], lineup.after)
+        return np.column_stack([score, logits, score if live is None else live.sums(lineup)]).astype(
+            np.float32
+        )
+
+    rows = gathered(history, said, Scene(weights, settings.dimensions), surface, LATER, plan.seed, begin, see)
+    valid, test = rows["valid"], rows["test"]
+    blend = fit_blend(valid)
+    curve = calibration.platt(_sums(blend, valid), valid.labels)
+    ranker = Blended(keys, model, blend, curve)
+    scores, other = _sums(blend, test), test.matrix[:, 2].astype(np.float64)
+    found = measure(test, scores, other, curve, latency(lambda: ranker.score(_many(last[0]))))
+    artifact = ranker.pack()
     name = name_of(artifact)
-    choices = (
-        f"the last choices of {len(last)} users, which it never saw"
-        if last
-        else (f"the last choices of {trained.facts['held_out']} users, which also told when to stop")
-    )
-    model = Model(
-        name=NAME, version=version_of(name), kind=KIND, artifact=name, size=len(artifact), features=(),
-        metrics=metrics, span=history.span, data=history.data, made_at=at,
-        card=_card(trained.facts, metrics, choices, at),
+    version = Model(
+        name=NAME, version=version_of(name), kind=KIND, artifact=name, size=len(artifact), features=READ,
+        against=live.version if live is not None else STACK, span=history.span, data=history.data, made_at=at, **found,
     )  # fmt: skip
-    return model, artifact
+    return msgspec.structs.replace(version, card=_card(version, trained, blend)), artifact
 
 
-def _card(facts: Mapping[str, Any], metrics: Mapping[str, float], choices: str, at: int) -> str:
-    made = datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    told = "\n".join(f"- {name}: {value}" for name, value in facts.items())
-    figures = "\n".join(f"- {name}: {value:.4f}" for name, value in metrics.items())
-    return (
-        f"# A sequence model\n\nMade {made}.\n\n## Training\n\n{told}\n\n## Figures\n\nOn {choices}:\n\n{figures}\n\n"
-        "## Limits\n\nIt knows the items it was trained with. It reads the order of choices alone: neither their times "
-        "nor what the items are.\n"
-    )
+def train_last_out(history: History, plan: Plan, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Learn all but each user's last choice, and return what the model alone is worth on those; raises Refused."""
+    keys, people = trails(history)
+    last = [(trail[:-1], int(trail[-1])) for trail in people if len(trail) > 1]
+    trained = train_sequence([trail for trail, _ in last], len(keys), plan, tell)
+    metrics = measured(SequenceModel.of(trained.arrays), last)
+    return {"published": False, "metrics": metrics, "facts": trained.facts | {"choices_measured": len(last)}}
+
+
+def _sums(blend: Blend, rows: Rows) -> calibration.Doubles:
+    return blend.sums(rows.matrix[:, 0], rows.matrix[:, 1])
+
+
+def _many(lineup: Lineup) -> Lineup:
+    """Return a lineup of a thousand candidates, however many it had."""
+    of = np.arange(CANDIDATES) % len(lineup.slots)
+    return Lineup(lineup.rows[of], lineup.slots[of], lineup.keys, lineup.after)
+
+
+def _card(model: Model, trained: Trained, blend: Blend) -> str:
+    made = datetime.fromtimestamp(model.made_at / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    facts = "\n".join(f"- {name}: {value}" for name, value in trained.facts.items())
+    parts = [
+        f"# {model.key}",
+        f"A sequence model beside the online stack: its logit weighs {blend.weight:g}. Made {made}.",
+        "## Data",
+        span_of(model),
+        f"Trails are of the first {LEARNED:.0%}; the weight was chosen on the next tenth, and the last fifth measures.",
+        *figures_of(model),
+        "## Training",
+        facts,
+        "## Limits",
+        LIMITS,
+    ]
+    return "\n\n".join(parts) + "\n"

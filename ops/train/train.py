@@ -1,17 +1,18 @@
 """Train: from a history to a candidate of the registry, measured against what serves on a span it never saw."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
 from models import calibration
+from models.boosted import KIND, Boosted
 from models.evaluation import coverage, hit_rate, ndcg, slices
 from models.features import COLUMN
-from models.ranker import BASE, KIND, Ranker
+from models.ranker import BASE, Lineup
 from models.surfaces import Config, Surface
 from models.trees import Doubles
 from ops.progress import Begin
@@ -19,7 +20,7 @@ from ops.registry.gates import held_by
 from ops.train.card import card
 from ops.train.fit import Fitted, fit
 from ops.train.history import History
-from ops.train.rows import Rows, gather, parts_of
+from ops.train.rows import Rows, See, features, gather, parts_of
 from ops.train.scene import Scene
 from streams import artifacts, models
 from streams.errors import Refused
@@ -35,6 +36,7 @@ SPANS = {  # shares of the history, and choices looked at in each
     "valid": (0.7, 0.8, 1_500),
     "test": (0.8, 1.0, 4_000),
 }
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
@@ -48,26 +50,18 @@ class Trained:
 
 def train(
     history: History, settings: Settings, weights: Mapping[str, float], surface: Surface,
-    *, trials: int, seed: int, live: Ranker | None, at: int, begin: Begin,
+    *, trials: int, seed: int, live: Boosted | None, at: int, begin: Begin,
 ) -> Trained:  # fmt: skip
     """Return a ranker trained on a history and measured on its last fifth; raises Refused for one that teaches nothing.
 
     It is compared with `live`, or with the online stack where no version is live.
     """
-    said = sum(1 for _ in history.read())
-    if not said:
-        raise Refused("the span holds no record: there is nothing to learn from")
     scene = Scene(weights, settings.dimensions)
-    rows = gather(history, scene, surface, parts_of(said, SPANS), seed, begin(said))
-    if missing := sorted(SPANS.keys() - rows.keys()):
-        raise Refused(
-            f"a history of {said} records has no choice in {' and '.join(missing)}: choices count of users who "
-            "chose something else before"
-        )
+    rows = gathered(history, counted(history), scene, surface, SPANS, seed, begin)
     fitted = fit(rows["train"], rows["valid"], trials, seed, begin(trials))
     artifact = fitted.ranker.pack()
     name = artifacts.name_of(artifact)
-    measured = measure(fitted.ranker, live, rows["test"])
+    measured = measure_boosted(fitted.ranker, live, rows["test"])
     model = Model(
         name=NAME, version=version_of(name), kind=KIND, artifact=name, size=len(artifact),
         features=fitted.ranker.features, against=live.version if live is not None else STACK,
@@ -78,10 +72,40 @@ def train(
     return Trained(written, artifact, fitted)
 
 
-def measure(ranker: Ranker, live: Ranker | None, test: Rows) -> dict[str, Any]:
-    """Return the metrics of a ranker, those of what serves, and both by slice, on the same choices."""
-    scores = ranker.sums(test.matrix)
+def counted(history: History) -> int:
+    """Return how many records a history has; raises Refused for none."""
+    said = sum(1 for _ in history.read())
+    if not said:
+        raise Refused("the span holds no record: there is nothing to learn from")
+    return said
+
+
+def gathered(
+    history: History, said: int, scene: Scene, surface: Surface, spans: Mapping[str, tuple[float, float, int]],
+    seed: int, begin: Begin, see: See = features,
+) -> dict[str, Rows]:  # fmt: skip
+    """Return the rows of every one of `spans` of a history of `said` records; raises Refused for one without."""
+    rows = gather(history, scene, surface, parts_of(said, spans), seed, begin(said), see)
+    if missing := sorted(spans.keys() - rows.keys()):
+        raise Refused(
+            f"a history of {said} records has no choice in {' and '.join(missing)}: choices count of users who "
+            "chose something else before"
+        )
+    return rows
+
+
+def measure_boosted(ranker: Boosted, live: Boosted | None, test: Rows) -> dict[str, Any]:
+    """Return what `measure` does of a boosted ranker and what serves."""
     other = test.matrix[:, COLUMN[BASE]].astype(np.float64) if live is None else live.sums(test.matrix)
+    few = test.matrix[np.arange(CANDIDATES) % len(test.matrix)]
+    lineup = Lineup(few, test.slots, (), ())
+    return measure(test, ranker.sums(test.matrix), other, ranker.curve, latency(lambda: ranker.score(lineup)))
+
+
+def measure(
+    test: Rows, scores: Doubles, other: Doubles, curve: calibration.Platt, latency_ms: float
+) -> dict[str, Any]:
+    """Return the metrics of scores (n,), those of what serves, and both by slice, on the same choices."""
     mine, theirs = test.judged(scores), test.judged(other)
     parts = {
         name: Slice(int(np.count_nonzero(mask)), ndcg(mine.rank[mask], K), ndcg(theirs.rank[mask], K))
@@ -89,8 +113,8 @@ def measure(ranker: Ranker, live: Ranker | None, test: Rows) -> dict[str, Any]:
         if mask.any()
     }
     metrics = figures(test, scores) | {
-        "calibration_error": calibration.error(ranker.curve.chance(scores), test.labels),
-        "latency_ms": latency(ranker, test),
+        "calibration_error": calibration.error(curve.chance(scores), test.labels),
+        "latency_ms": latency_ms,
     }
     return {"metrics": metrics, "compared": figures(test, other), "slices": parts}
 
@@ -108,21 +132,22 @@ def figures(test: Rows, scores: Doubles) -> dict[str, float]:
     }
 
 
-def latency(ranker: Ranker, test: Rows) -> float:
-    """Return the median ms of one core's time that scoring a thousand candidates takes, however busy the machine is."""
-    rows = test.matrix[np.arange(CANDIDATES) % len(test.matrix)]
+def latency(score: Callable[[], object]) -> float:
+    """Return the median ms of one core's time that scoring takes, however busy the machine is."""
     took = []
     for _ in range(50):
         began = time.thread_time()
-        ranker.score(rows)
+        score()
         took.append(time.thread_time() - began)
     return float(np.median(took)) * 1e3
 
 
-def serving(settings: Settings, registry: Registry) -> Ranker | None:
-    """Return the live ranker, None without one; raises StateError for one that cannot be served."""
-    live = registry.live(NAME)
-    return None if live is None else Ranker.of(live, artifacts.load(settings, live.artifact, live.size))
+def serving(
+    settings: Settings, registry: Registry, name: str, of: Callable[[Model, bytes], Loaded]
+) -> Loaded | None:
+    """Return the live version of a name, None without one; raises StateError for one that cannot be served."""
+    live = registry.live(name)
+    return None if live is None else of(live, artifacts.load(settings, live.artifact, live.size))
 
 
 def surface_of(config: Config, name: str) -> Surface:
@@ -138,9 +163,8 @@ def publish(settings: Settings, model: Model, artifact: bytes) -> None:
     models.publish(settings, model)
 
 
-def told(registry: Registry, trained: Trained, *, published: bool) -> dict[str, Any]:
-    """Return what to say of a training."""
-    model = trained.model
+def told(registry: Registry, model: Model, *, published: bool) -> dict[str, Any]:
+    """Return what to say of a version that was just trained."""
     return {
         "model": model.key,
         "published": published,
@@ -149,6 +173,5 @@ def told(registry: Registry, trained: Trained, *, published: bool) -> dict[str, 
         "compared": model.compared,
         "slices": {name: [part.choices, part.ndcg, part.compared] for name, part in model.slices.items()},
         "held_by": held_by(registry, model),
-        "trials": trained.fitted.trials,
         "card": model.card,
     }

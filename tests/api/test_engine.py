@@ -16,9 +16,9 @@ from api.fake import Fake
 from api.rankers import Fixed
 from models.assignment import Assigner
 from models.assignment import Fixed as Settled
+from models.boosted import Boosted
 from models.calibration import Platt
 from models.features import NAMES
-from models.ranker import Ranker
 from models.surfaces import load, parse
 from models.trees import Trees
 from streams import slates
@@ -26,6 +26,7 @@ from streams.errors import Refused
 from streams.events import Event
 from streams.experiments import Arm, Decision, Definition, Known, Record
 from streams.items import Item
+from tests.models.test_blended import by_bias
 
 NOW = 1_750_000_000_000
 HOUR = 3_600_000
@@ -403,7 +404,7 @@ def ranker_of(leaf):
     trees = Trees(
         np.array([0x7F800000 << 32]), np.array([leaf]), np.zeros(1, np.int64), np.zeros(1, np.int64), 1
     )
-    return Ranker(NAMES[:1], trees, Platt(), "0123456789ab")
+    return Boosted(NAMES[:1], trees, Platt(), "0123456789ab")
 
 
 def test_the_full_tier_ranks_by_the_live_model_and_says_so():
@@ -417,6 +418,20 @@ def test_the_full_tier_ranks_by_the_live_model_and_says_so():
     assert all(0.0 < item.score < 1.0 for item in answer.items)
 
 
+def test_a_sequence_model_ranks_by_the_trail_where_a_surface_names_it():
+    trail = FAKE.user("u1").trail
+    some = [item for item in FAKE.columns.ids if item not in trail][:3]
+    engine = engine_of(
+        FAKE, parse({"surfaces": {"home": {"tier": "full", "model": "sequence"}}}),
+        rankers=Fixed(sequence=by_bias([trail[0], some[1]], 0.0, 1e3, weight=1.0)),
+    )  # fmt: skip
+
+    answer = engine.recommend(Request(at=NOW, user_id="u1", n=3, offered=tuple(some)))
+
+    assert (answer.rung, answer.reason, list(answer.models)) == ("boosted", "", ["sequence"])
+    assert answer.items[0].item_id == some[1]
+
+
 def test_the_full_tier_falls_to_the_light_one_where_nothing_is_live():
     engine = engine_of(FAKE, parse({"surfaces": {"home": {"tier": "full"}}}))
 
@@ -427,8 +442,8 @@ def test_the_full_tier_falls_to_the_light_one_where_nothing_is_live():
 
 
 def test_the_full_tier_falls_to_the_light_one_where_it_breaks():
-    class Broken(Ranker):
-        def score(self, _matrix):
+    class Broken(Boosted):
+        def score(self, _lineup):
             raise ValueError("a fault")
 
     whole = ranker_of(1.0)
@@ -442,8 +457,9 @@ def test_shadows_hear_of_every_scored_request():
     heard = []
 
     class Listening(Fixed):
-        def scored(self, name, rows, scores):
-            heard.append((name, rows.shape[1], len(rows) == len(scores)))
+        def scored(self, name, lineup, scores):
+            heard.append((name, lineup.rows.shape[1], len(lineup.rows) == len(lineup.slots) == len(scores)))
+            assert lineup.after == FAKE.user("u1").trail
 
     engine = engine_of(FAKE, parse({"surfaces": {"home": {}}}), rankers=Listening())
     engine.recommend(Request(at=NOW, user_id="u1"))

@@ -9,13 +9,16 @@ import pytest
 
 from api.metrics import Metrics
 from api.registry import Follower
+from models.blended import READ
+from models.boosted import Boosted
 from models.calibration import Platt
 from models.features import COLUMN, NAMES
-from models.ranker import Ranker
+from models.ranker import Lineup
 from models.trees import Trees
 from streams import artifacts
 from streams.models import Model, Registry, version_of
 from streams.settings import Settings
+from tests.models.test_blended import blended
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def make(settings):
         trees = Trees(
             np.array([0x7F800000 << 32]), np.array([leaf]), np.zeros(1, np.int64), np.zeros(1, np.int64), 1
         )
-        data = Ranker(NAMES[:1], trees, Platt()).pack()
+        data = Boosted(NAMES[:1], trees, Platt()).pack()
         artifact = sha256(data).hexdigest()
         artifacts.save(settings, data)
         values = {"version": version_of(artifact), "kind": "boosted", "artifact": artifact, "size": len(data)}
@@ -57,6 +60,10 @@ def registry_of(*models, live="", shadow=()):
     if live:
         stages = stages.move(live, "live", 2)
     return Registry({one.key: one for one in models}, {"ranker": stages})
+
+
+def lineup(rows):
+    return Lineup(rows, np.arange(len(rows)) % 4, ("i0", "i1", "i2", "new"), ("i1", "i2"))
 
 
 def told(metrics):
@@ -130,7 +137,7 @@ def test_shadows_score_what_is_served_and_are_not_shown(follower, make, metrics)
 
     async def ask():
         follower._thread.start()
-        follower.scored("ranker", rows, rows[:, COLUMN["relevance"]])
+        follower.scored("ranker", lineup(rows), rows[:, COLUMN["relevance"]])
         await follower.stop()
 
     asyncio.run(ask())
@@ -149,12 +156,38 @@ def test_a_shadow_that_is_behind_holds_nobody_up(follower, make):
     rows = np.zeros((5, len(NAMES)), dtype=np.float32)
 
     for _ in range(50):  # nobody takes them
-        follower.scored("ranker", rows, rows[:, 0])
+        follower.scored("ranker", lineup(rows), rows[:, 0])
 
     assert follower._compare.full()
 
 
 def test_without_shadows_nothing_is_kept(follower):
-    follower.scored("ranker", np.zeros((5, len(NAMES)), np.float32), np.zeros(5, np.float32))
+    follower.scored("ranker", lineup(np.zeros((5, len(NAMES)), np.float32)), np.zeros(5, np.float32))
 
     assert follower._compare.empty()
+
+
+def test_a_sequence_model_is_served_swapped_in_and_compared_like_any(follower, settings, make, metrics):
+    data = blended().pack()
+    name = artifacts.save(settings, data)
+    model = Model(
+        name="ranker", version=version_of(name), kind="sequence", artifact=name, size=len(data), features=READ,
+        metrics={},
+    )  # fmt: skip
+    boosted = make()
+    asyncio.run(follower.take(registry_of(boosted, model, live=boosted.version, shadow=[model.version])))
+    rows = np.zeros((30, len(NAMES)), dtype=np.float32)
+
+    async def ask():
+        follower._thread.start()
+        follower.scored("ranker", lineup(rows), rows[:, 0])
+        await follower.stop()
+
+    asyncio.run(ask())
+    value = metrics.registry.get_sample_value
+    assert value("refold_shadow_agreement_count", {"version": model.version}) == 1
+
+    asyncio.run(follower.take(registry_of(boosted, model, live=model.version)))
+    served = follower.live("ranker")
+    assert served.version == model.version
+    assert (served.score(lineup(rows)) == blended().score(lineup(rows))).all()

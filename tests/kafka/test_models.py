@@ -11,9 +11,9 @@ import pytest
 from api.metrics import Metrics
 from api.registry import Follower
 from models.actions import DEFAULTS
+from models.boosted import Boosted
 from models.calibration import Platt
 from models.features import NAMES
-from models.ranker import Ranker
 from models.trees import Trees
 from ops.registry.registry import listed, promote, rollback
 from ops.train.history import of_log
@@ -31,7 +31,7 @@ def version(leaf):
     trees = Trees(
         np.array([0x7F800000 << 32]), np.array([leaf]), np.zeros(1, np.int64), np.zeros(1, np.int64), 1
     )
-    artifact = Ranker(NAMES[:1], trees, Platt()).pack()
+    artifact = Boosted(NAMES[:1], trees, Platt()).pack()
     name = artifacts.name_of(artifact)
     model = Model(
         name="ranker", version=version_of(name), kind="boosted", artifact=name, size=len(artifact),

@@ -1,4 +1,4 @@
-"""A ranker serves what was trained, or names what is wrong with it."""
+"""A boosted ranker serves what was trained, or names what is wrong with it."""
 
 from hashlib import sha256
 
@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from models.arrays import pack, unpack
+from models.boosted import Boosted
 from models.calibration import Platt
 from models.features import COLUMN, NAMES
-from models.ranker import Ranker
+from models.ranker import Lineup
 from models.trees import of_lightgbm
 from streams.errors import StateError
 from streams.models import Model, version_of
@@ -27,7 +28,7 @@ def tree(feature, threshold, low, high):
 @pytest.fixture
 def ranker():
     trees = of_lightgbm({"tree_info": [tree(0, 0.5, -1.0, 1.0), tree(1, 2.0, 0.0, 3.0)]}, 2)
-    return Ranker(READ, trees, Platt(2.0, -1.0))
+    return Boosted(READ, trees, Platt(2.0, -1.0))
 
 
 def recorded(data, **more):
@@ -36,20 +37,26 @@ def recorded(data, **more):
     return Model(**({"version": version_of(artifact), "size": len(data)} | values | more))
 
 
+def lineup(matrix):
+    return Lineup(matrix, np.arange(len(matrix)), (), ())
+
+
 def test_it_reads_its_columns_of_the_matrix(ranker):
     matrix = np.zeros((4, len(NAMES)), dtype=np.float32)
     matrix[1, COLUMN[READ[0]]] = 1.0
     matrix[2, COLUMN[READ[1]]] = 3.0
 
-    assert ranker.score(matrix) == pytest.approx(1 / (1 + np.exp(-(2 * np.array([-1, 1, 2, -1]) - 1))))
+    assert ranker.score(lineup(matrix)) == pytest.approx(
+        1 / (1 + np.exp(-(2 * np.array([-1, 1, 2, -1]) - 1)))
+    )
 
 
 def test_what_was_packed_scores_alike(ranker):
     data = ranker.pack()
-    again = Ranker.of(recorded(data), data)
+    again = Boosted.of(recorded(data), data)
     matrix = np.random.default_rng(0).normal(1, 2, (50, len(NAMES))).astype(np.float32)
 
-    assert (again.score(matrix) == ranker.score(matrix)).all()
+    assert (again.score(lineup(matrix)) == ranker.score(lineup(matrix))).all()
     assert again.version == recorded(data).version
     assert again.pack() == data
 
@@ -66,7 +73,7 @@ def test_another_record_than_the_artifact_is_refused_by_name(ranker, wrong, said
     data = ranker.pack()
 
     with pytest.raises(StateError, match=r"ranker@\w+ cannot be served: .*" + said):
-        Ranker.of(recorded(data, **wrong), data)
+        Boosted.of(recorded(data, **wrong), data)
 
 
 def repacked(ranker, kind="boosted", arrays=(), **more):
@@ -87,14 +94,14 @@ def test_other_artifacts_are_refused_by_name(ranker):
     ]
     for data, said in harmed:
         with pytest.raises(StateError, match=r"ranker@\w+ cannot be served: .*" + said):
-            Ranker.of(recorded(data), data)
+            Boosted.of(recorded(data), data)
 
 
 def test_a_feature_of_another_release_is_named(ranker):
     data = repacked(ranker, features=["horoscope", "ctr"])
 
     with pytest.raises(StateError, match="does not have: horoscope"):
-        Ranker.of(recorded(data, features=("horoscope", "ctr")), data)
+        Boosted.of(recorded(data, features=("horoscope", "ctr")), data)
 
 
 def test_arrays_that_are_not_what_they_say_are_refused(ranker):

@@ -4,8 +4,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from models.arrays import pack
-from models.sequence import SequenceModel, packed, places, query, unpacked
+from models.sequence import SequenceModel, places, query
 from streams.errors import StateError
 
 
@@ -95,29 +94,3 @@ def test_arrays_that_are_no_model_are_refused(change, message):
 def test_a_model_is_its_arrays():
     named = arrays()
     assert asdict(SequenceModel.of(named)).keys() == named.keys()
-
-
-KEYS = [f"i{n}" for n in range(7)]
-
-
-def test_an_artifact_keeps_keys_and_arrays():
-    keys, model = unpacked(packed(KEYS, arrays()))
-    assert keys == KEYS
-    assert (query(model, np.array([3, 1])) == query(SequenceModel.of(arrays()), np.array([3, 1]))).all()
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (pack("boosted", {"items": KEYS}, arrays()), "the artifact is 'boosted'"),
-        (pack("sequence", {}, arrays()), "a list `items` of strings"),
-        (pack("sequence", {"items": [1] * 7}, arrays()), "a list `items` of strings"),
-        (packed(KEYS[:-1], arrays()), "of 7 items names 6"),
-        (packed(["a"] * 7, arrays()), "of 7 items names 1"),
-        (packed(KEYS, {"item": arrays()["item"]}), "has the arrays item, bias"),
-        (packed(KEYS, arrays())[:-9], "not a trained model"),
-    ],
-)
-def test_an_artifact_that_is_no_sequence_model_is_refused(data, message):
-    with pytest.raises(StateError, match=message):
-        unpacked(data)

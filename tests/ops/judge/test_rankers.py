@@ -4,9 +4,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from models.boosted import Boosted
 from models.calibration import Platt
 from models.features import NAMES
-from models.ranker import Ranker
 from models.surfaces import Surface
 from models.trees import Trees
 from ops.judge.rankers import rankers_of
@@ -25,7 +25,7 @@ def settings(tmp_path):
 def model(settings):
     """A version of `ranker`, stored."""
     trees = Trees(np.array([0x7F800000 << 32]), np.ones(1), np.zeros(1, np.int64), np.zeros(1, np.int64), 1)
-    data = Ranker(NAMES[:1], trees, Platt()).pack()
+    data = Boosted(NAMES[:1], trees, Platt()).pack()
     name = artifacts.save(settings, data)
     return Model(
         name="ranker", version=version_of(name), kind="boosted", artifact=name, size=len(data),

@@ -5,9 +5,9 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
+from models.boosted import Boosted
 from models.calibration import Platt
 from models.features import NAMES
-from models.ranker import Ranker
 from models.trees import Trees
 from ops.registry.gates import GATES, held_by
 from ops.registry.registry import differing, listed, promote, rollback, shown
@@ -32,7 +32,7 @@ def make(settings):
         trees = Trees(
             np.array([0x7F800000 << 32]), np.array([leaf]), np.zeros(1, np.int64), np.zeros(1, np.int64), 1
         )
-        data = Ranker(NAMES[:1], trees, Platt()).pack()
+        data = Boosted(NAMES[:1], trees, Platt()).pack()
         artifact = sha256(data).hexdigest()
         assert artifacts.save(settings, data) == artifact
         values = {"metrics": GOOD, "against": "the online stack", "compared": GOOD, "made_at": int(leaf)}

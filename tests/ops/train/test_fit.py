@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from models.boosted import Boosted
 from models.features import COLUMN, NAMES
-from models.ranker import Ranker
+from models.ranker import Lineup
 from ops.train import fit as fits
 from ops.train.fit import drawn, fit, usable
 from ops.train.rows import Rows
@@ -66,7 +67,7 @@ def test_both_objectives_are_tried_and_told(fitted):
 
 def test_chances_are_those_that_were_met(parts, fitted):
     test = parts[2]
-    chances = fitted.ranker.score(test.matrix)
+    chances = fitted.ranker.score(Lineup(test.matrix, test.slots, (), ()))
 
     assert chances.mean() == pytest.approx(1 / SIZE, rel=0.2)
 
@@ -89,7 +90,7 @@ def test_the_ranker_is_what_lightgbm_trained(parts):
     columns = [COLUMN[name] for name in READ]
     booster = fits.boosted(train, columns, drawn(1, 1)[0], 1)
     trees, _ = fits.pruned(booster, valid, columns)
-    scores = Ranker(READ, trees, fits.Platt()).sums(test.matrix)
+    scores = Boosted(READ, trees, fits.Platt()).sums(test.matrix)
 
     whole = booster.predict(test.matrix[:, columns], raw_score=True, num_iteration=len(trees.starts))
     assert np.abs(scores - whole - test.matrix[:, COLUMN["relevance"]]).max() < 1e-6

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from models.actions import DEFAULTS
+from models.boosted import Boosted
 from models.calibration import Platt
 from models.features import NAMES
-from models.ranker import Ranker
+from models.ranker import Lineup
 from models.surfaces import load
 from models.trees import Trees
 from ops.progress import silent
@@ -15,7 +16,7 @@ from ops.registry.registry import shown
 from ops.train import fit as fits
 from ops.train import train as trains
 from ops.train.history import History, Said
-from ops.train.train import STACK, serving, surface_of, told, train
+from ops.train.train import NAME, STACK, serving, surface_of, told, train
 from streams import artifacts
 from streams.errors import Refused, StateError
 from streams.events import Event
@@ -60,9 +61,11 @@ def test_a_version_says_what_it_is_and_was_measured_against(made):
 
 
 def test_the_artifact_serves(made):
-    ranker = Ranker.of(made.model, made.artifact)
+    ranker = Boosted.of(made.model, made.artifact)
 
-    assert np.isfinite(ranker.score(np.zeros((3, len(NAMES)), np.float32))).all()
+    assert np.isfinite(
+        ranker.score(Lineup(np.zeros((3, len(NAMES)), np.float32), np.arange(3), (), ()))
+    ).all()
 
 
 def test_the_card_says_span_features_figures_and_limits(made):
@@ -78,7 +81,7 @@ def test_the_card_says_span_features_figures_and_limits(made):
         STACK,
     ):
         assert part in card
-    assert told(Registry(), made, published=False)["card"] == card
+    assert told(Registry(), made.model, published=False)["card"] == card
     assert shown(Registry({made.model.key: made.model}), made.model.key)["stage"] == "candidate"
 
 
@@ -106,7 +109,7 @@ def test_too_few_choices_are_counted():
 
 def test_a_live_version_is_what_is_compared(made):
     trees = Trees(np.array([0x7F800000 << 32]), np.zeros(1), np.zeros(1, np.int64), np.zeros(1, np.int64), 1)
-    live = Ranker(NAMES[:1], trees, Platt(), "0123456789ab")
+    live = Boosted(NAMES[:1], trees, Platt(), "0123456789ab")
     records = said(200)
     from ops.train.rows import gather
     from ops.train.scene import Scene
@@ -116,7 +119,7 @@ def test_a_live_version_is_what_is_compared(made):
         lambda _: None,
     )["test"]  # fmt: skip
 
-    measured = trains.measure(live, live, test)
+    measured = trains.measure_boosted(live, live, test)
 
     assert measured["metrics"]["ndcg@10"] == measured["compared"]["ndcg@10"] > 0
 
@@ -137,9 +140,9 @@ def test_what_serves_is_verified(tmp_path):
         {model.key: model}, {"ranker": Registry().of("ranker").move(model.version, "live", 1)}
     )
 
-    assert serving(settings, Registry()) is None
+    assert serving(settings, Registry(), NAME, Boosted.of) is None
     with pytest.raises(StateError, match=model.key):
-        serving(settings, registry)
+        serving(settings, registry, NAME, Boosted.of)
 
 
 def test_a_surface_that_is_not_configured_is_named():
