@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from api.rankers import Fixed
-from models.ranker import Ranker
+from models.rankers import ranker_of
 from models.surfaces import Surface
 from streams import artifacts
 from streams.models import Registry
@@ -20,5 +20,5 @@ def rankers_of(settings: Settings, registry: Registry, surfaces: Iterable[Surfac
     for key in {surface.model for surface in surfaces if surface.tier == "full"}:
         model = registry.find(key) if "@" in key else registry.live(key)
         if model is not None:
-            found[key] = Ranker.of(model, artifacts.load(settings, model.artifact, model.size))
+            found[key] = ranker_of(model, artifacts.load(settings, model.artifact, model.size))
     return Fixed(**found)
