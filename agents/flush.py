@@ -29,6 +29,20 @@ MOST_BYTES = 2 << 20  # bytes of them, folding waits for the flush
 LONGEST = 1.0  # seconds between flushes under load
 BACKLOG = 500  # records in one flush that show a log being caught up with: then rows are worth gathering
 BUSY_SHARE = 4  # the pause is at least this many times the cost of the last flush
+STEADY = (
+    8 << 20
+)  # bytes a second of rows, on average: an example changes rows of a hundred other items, so where all
+SLOWEST = 3.0  # are large, flushes are fewer; rows reach serving in less than five seconds all the same
+
+
+def pause_after(least: float, cost: float, written: int, *, behind: bool) -> float:
+    """Return the seconds to the next flush after one that cost so many, and wrote so many bytes of rows.
+
+    >>> pause_after(0.025, 0.01, 4096, behind=False), pause_after(1.0, 0.1, 20 << 20, behind=False)
+    (0.04, 2.5)
+    """
+    pause = LONGEST if behind else min(max(least, BUSY_SHARE * cost), LONGEST)
+    return max(pause, min(written / STEADY, SLOWEST))
 
 
 class Sender(Protocol):
@@ -65,6 +79,7 @@ class Flusher:
         self._failed: Exception | None = None
         self._held: list[Any] = []
         self._bytes = 0
+        self._written = 0  # bytes of rows in the last flush
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._taken = asyncio.Event()
@@ -118,6 +133,7 @@ class Flusher:
             for partition in table.dirty()
         ]
         self._taken.set()
+        self._written = sum(len(row or b"") for _, _, rows in changed for row in rows.values())
         await asyncio.gather(*(self._sender.send(*outgoing) for outgoing in said))
         await asyncio.gather(*(self._publish(*flushed) for flushed in changed))
         for _, partition, _ in changed:
@@ -149,5 +165,5 @@ class Flusher:
                     await asyncio.shield(self.flush())
                 except Exception as error:  # noqa: BLE001 - any failure here means state is not safe
                     die(f"a flush failed: {why(error)}; the records since the last one will be folded again")
-                busy = BUSY_SHARE * (time.perf_counter() - started)
-                pause = LONGEST if behind else min(max(self._pause, busy), LONGEST)
+                cost = time.perf_counter() - started
+                pause = pause_after(self._pause, cost, self._written, behind=behind)

@@ -26,6 +26,7 @@ from streams.touches import Said, origin_of
 
 EVENTS, PROFILES = 0, 1  # sources of the table, in the topology's order
 MOST_BYTES = 800_000  # of a record of touches or examples; a broker takes 1 MiB by default
+MOST_SAID = 500  # in it: what folds it has other work to do in between
 Each = TypeVar("Each", Said, Choice | Seen)
 
 
@@ -173,7 +174,7 @@ def _cut(
 ) -> Iterator[bytes]:
     """Yield records none of which is larger than a broker takes; marks are per event, so any cut is safe."""
     record = encode(epoch, origin, said)
-    if len(record) <= MOST_BYTES or len(said) == 1:
+    if len(said) == 1 or (len(record) <= MOST_BYTES and len(said) <= MOST_SAID):
         yield record
         return
     half = len(said) // 2

@@ -319,3 +319,13 @@ def test_nothing_is_sent_while_nothing_happens():
         running.cancel()
 
     asyncio.run(main())
+
+
+def test_large_flushes_are_fewer_so_that_what_they_write_is_bounded():
+    steady = [flush.pause_after(1.0, 0.0, size, behind=False) for size in (0, flush.STEADY, 2 * flush.STEADY)]
+    assert steady == [1.0, 1.0, 2.0]
+    assert flush.pause_after(1.0, 0.0, 100 * flush.STEADY, behind=True) == flush.SLOWEST
+    part = Part()
+    part.fold()
+    asyncio.run(part.flusher.flush())
+    assert part.flusher._written == len(part.rows.get_row(0, b"all"))

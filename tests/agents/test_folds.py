@@ -9,7 +9,7 @@ import pytest
 from agents.fake import Message, Rows
 from agents.items import ItemAgent
 from agents.table import Table
-from agents.users import MOST_BYTES, UserAgent
+from agents.users import MOST_BYTES, MOST_SAID, UserAgent
 from models.actions import DEFAULTS
 from models.items import ItemRow
 from models.outcomes import Outcomes
@@ -211,6 +211,20 @@ def test_large_things_to_say_are_cut_into_records_that_a_broker_takes():
         assert len(records) > 1
         assert all(len(value) <= MOST_BYTES for _, value in records)
         assert [each.origin for _, value in records for each in decode(value).said] == list(range(500))
+
+
+def test_no_record_of_examples_keeps_its_reader_from_other_work_for_long():
+    settings = Settings(partitions=1)
+    agent, _ = user_agent(settings)
+    said = [
+        [click(n, user=f"u{n % 9}", item=f"i{n}") for n in range(first, first + 500)] for first in (0, 500)
+    ]
+    for offset, batch in enumerate(said):
+        agent.fold_events(Message("events", 0, offset, None, events.encode(batch), AT / 1000))
+    records = [value for topic, _, told in agent.take() if topic == "examples" for _, value in told]
+    counts = [len(examples.decode(value).said) for value in records]
+    assert sum(counts) == 1000
+    assert max(counts) <= MOST_SAID
 
 
 def touch(origin, item="i"):
