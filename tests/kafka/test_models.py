@@ -11,6 +11,7 @@ import pytest
 from api.metrics import Metrics
 from api.registry import Follower
 from models.actions import DEFAULTS
+from models.blended import READ
 from models.boosted import Boosted
 from models.calibration import Platt
 from models.features import NAMES
@@ -22,6 +23,7 @@ from streams import artifacts, models
 from streams.events import Event
 from streams.models import Model, version_of
 from streams.write import EventWriter, producer
+from tests.models.test_blended import blended
 
 pytestmark = pytest.mark.kafka
 SECONDS = 60.0
@@ -31,11 +33,14 @@ def version(leaf):
     trees = Trees(
         np.array([0x7F800000 << 32]), np.array([leaf]), np.zeros(1, np.int64), np.zeros(1, np.int64), 1
     )
-    artifact = Boosted(NAMES[:1], trees, Platt()).pack()
+    return recorded("boosted", NAMES[:1], Boosted(NAMES[:1], trees, Platt()).pack())
+
+
+def recorded(kind, features, artifact):
     name = artifacts.name_of(artifact)
     model = Model(
-        name="ranker", version=version_of(name), kind="boosted", artifact=name, size=len(artifact),
-        features=NAMES[:1], metrics={}, card="# a card",
+        name="ranker", version=version_of(name), kind=kind, artifact=name, size=len(artifact), features=features,
+        metrics={}, card="# a card",
     )  # fmt: skip
     return model, artifact
 
@@ -48,7 +53,7 @@ async def until(what):
 
 
 def test_a_promotion_reaches_a_process_that_follows_and_a_rollback_too(settings):
-    versions = [version(1.0), version(2.0)]
+    versions = [version(1.0), recorded("sequence", READ, blended().pack())]
     for model, artifact in versions:
         publish(settings, model, artifact)
     first, second = (model for model, _ in versions)
