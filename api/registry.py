@@ -131,8 +131,8 @@ class Follower:
         model = registry.models.get(key)
         reason = f"{key} was never published"
         if model is not None:
-            if model.kind not in models.RANKING or version in held:
-                return held.get(version)  # other kinds rank elsewhere
+            if version in held:
+                return held[version]
             try:
                 return await asyncio.to_thread(_loaded, self._settings, model)
             except RefoldError as error:

@@ -1,4 +1,4 @@
-"""Blended: the ranker that adds a sequence model's logit to the online stack's score.
+"""Blended: the ranker that adds the logit of a model of trails to the online stack's score.
 
 What the model never saw keeps the place that the stack gives it.
 """
@@ -14,12 +14,16 @@ from models.arrays import pack
 from models.calibration import Doubles, Platt
 from models.features import COLUMN, Floats
 from models.ranker import BASE, Lineup, opened
-from models.sequence import SequenceModel, places, query
+from models.sequence import SequenceModel
+from models.vectors import Vectors
 from streams.errors import StateError
-from streams.models import Kind, Model
+from streams.models import Model
 
-KIND: Kind = "sequence"
 READ = (BASE,)
+Reader = SequenceModel | Vectors  # what reads a trail
+READERS: Mapping[str, type[SequenceModel] | type[Vectors]] = {
+    one.kind: one for one in (SequenceModel, Vectors)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,10 @@ class Blend:
 
 @dataclass(frozen=True)
 class Blended:
-    """A `Ranker` of the registry; `keys` are the items of the sequence model, in its order."""
+    """A `Ranker` of the registry; `keys` are the items of `model`, in its order."""
 
     keys: Sequence[str]
-    model: SequenceModel
+    model: Reader
     blend: Blend
     curve: Platt
     version: str = ""
@@ -65,9 +69,9 @@ class Blended:
         if not trail:
             return np.full(len(keys), np.nan, np.float32)
         own = np.fromiter((index.get(key, -1) for key in keys), np.int64, len(keys))
-        logits: Floats = self._places[own] @ query(self.model, np.array(trail, np.int64))
+        logits: Floats = self._places[own] @ self.model.query(np.array(trail, np.int64))
         if not np.isfinite(logits).all():
-            raise StateError(f"sequence model {self.version!r} has logits that are not finite")
+            raise StateError(f"{self.model.kind} model {self.version!r} has logits that are not finite")
         logits[own < 0] = np.nan
         return logits
 
@@ -84,19 +88,23 @@ class Blended:
     def pack(self) -> bytes:
         """Return the bytes of the artifact."""
         return pack(
-            KIND, {"items": list(self.keys)} | asdict(self.blend) | asdict(self.curve), asdict(self.model)
+            self.model.kind,
+            {"items": list(self.keys)} | asdict(self.blend) | asdict(self.curve),
+            asdict(self.model),
         )
 
     @classmethod
     def of(cls, model: Model, data: bytes) -> "Blended":
         """Return the ranker of a version and its artifact's verified bytes; raises StateError, naming the version."""
         with opened(model, data) as (said, arrays):
-            held = SequenceModel.of(arrays)
+            held = READERS[model.kind].of(arrays)
             keys = said["items"]
             if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-                raise StateError("a sequence model names its items in a list `items` of strings")
+                raise StateError("it must name its items in a list `items` of strings")
             if len(set(keys)) != len(keys) or len(keys) != len(held.item):
-                raise StateError(f"a sequence model of {len(held.item)} items names {len(set(keys))} of them")
+                raise StateError(
+                    f"a {model.kind} model of {len(held.item)} items names {len(set(keys))} of them"
+                )
             if model.features != READ:
                 raise StateError(f"it reads {READ}, recorded are {model.features}")
             ranker = cls(keys, held, Blend.of(said), Platt.of(said), model.version)
@@ -109,4 +117,4 @@ class Blended:
 
     @cached_property
     def _places(self) -> Floats:
-        return places(self.model)
+        return self.model.places()

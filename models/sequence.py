@@ -8,11 +8,13 @@ any length is read alike. Its query's inner product with an item's place is that
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.errors import StateError
+from streams.models import Kind
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.integer]
@@ -29,6 +31,7 @@ class SequenceModel:
     second halves.
     """
 
+    kind: ClassVar[Kind] = "sequence"
     item: Floats
     bias: Floats
     scale: Floats
@@ -77,26 +80,24 @@ class SequenceModel:
         """How many items of a trail count."""
         return int(self.lag.shape[2])
 
+    def query(self, after: Indices) -> Floats:
+        """Return the vector (d + 1,) of a trail of items, the newest first; times a place it is the logit.
 
-def query(model: SequenceModel, after: Indices) -> Floats:
-    """Return the vector (d + 1,) of a trail of items, the newest first; its inner product with a place is the logit.
+        After nothing at all it is zero but for the last number, so that the biases rank.
+        """
+        vector = np.zeros(self.item.shape[1] + 1, np.float32)
+        vector[-1] = 1.0
+        if len(after):
+            x = _norm(self.item[after[: self.window][::-1]], self.scale[0])
+            last = len(self.lag) - 1
+            for b in range(last + 1):
+                x = _block(self, b, x, 1 if b == last else len(x))
+            vector[:-1] = _norm(x[-1], self.scale[-1])
+        return vector
 
-    After nothing at all it is zero but for the last number, so that the biases rank.
-    """
-    vector = np.zeros(model.item.shape[1] + 1, np.float32)
-    vector[-1] = 1.0
-    if len(after):
-        x = _norm(model.item[after[: model.window][::-1]], model.scale[0])
-        last = len(model.lag) - 1
-        for b in range(last + 1):
-            x = _block(model, b, x, 1 if b == last else len(x))
-        vector[:-1] = _norm(x[-1], model.scale[-1])
-    return vector
-
-
-def places(model: SequenceModel) -> Floats:
-    """Return the places (n, d + 1) of the items: vector and bias."""
-    return np.concatenate([model.item, model.bias[:, None]], axis=1)
+    def places(self) -> Floats:
+        """Return the places (n, d + 1) of the items: vector and bias."""
+        return np.concatenate([self.item, self.bias[:, None]], axis=1)
 
 
 def _block(model: SequenceModel, b: int, x: Floats, wanted: int) -> Floats:

@@ -45,8 +45,10 @@ def train(
     ] = "",
     positive: Annotated[str, typer.Option(help="of a file: which rows count, such as rating>=4")] = "",
     sort: Annotated[
-        Literal["boosted", "sequence"],
-        typer.Option("--kind", help="a ranker of boosted trees, or a model of the order of choices"),
+        Literal["boosted", "sequence", "vectors"],
+        typer.Option(
+            "--kind", help="a ranker of boosted trees, a model of the order of choices, or item vectors"
+        ),
     ] = "boosted",
     leave_last_out: Annotated[
         bool,
@@ -91,22 +93,27 @@ def train(
             found = history.of_export(export, config.actions, upto)
         else:
             found = history.of_log(settings, config.actions, upto)
-        if sort == "sequence":
-            from ops.train import trails
+        if leave_last_out:
             from ops.train.sequence import Plan
+            from ops.train.trails import train_last_out
 
-            plan = Plan(seed=seed)
-            if leave_last_out:
-                say(trails.train_last_out(found, plan, _say_so), as_json)
-                return
-            begin = stack.enter_context(bar("training"))
+            say(train_last_out(found, Plan(seed=seed), _say_so), as_json)
+            return
+        begin = stack.enter_context(bar("training"))
+        if sort != "boosted":
+            from ops.train import sequence, trails, vectors
+
+            learn = (
+                trails.learn_sequence(found, sequence.Plan(seed=seed), _say_so)
+                if sort == "sequence"
+                else trails.learn_vectors(found, vectors.Plan(seed=seed), _say_so)
+            )
             model, artifact = trails.train_trails(
-                found, settings, config.actions, surface_of(config, surface), plan=plan,
-                live=serving(settings, registry, trails.NAME, Blended.of), at=now, begin=begin, tell=_say_so,
+                found, settings, config.actions, surface_of(config, surface), learn=learn, seed=seed,
+                live=serving(settings, registry, sort, Blended.of), at=now, begin=begin,
             )  # fmt: skip
             done = told(registry, model, published=file is None)
         else:
-            begin = stack.enter_context(bar("training"))
             trained = run(
                 found, settings, config.actions, surface_of(config, surface), trials=trials, seed=seed,
                 live=serving(settings, registry, NAME, Boosted.of), at=now, begin=begin,

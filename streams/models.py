@@ -16,7 +16,6 @@ VERSION = 1
 TOPIC = "models"
 KEPT = 50  # decisions remembered of a name
 Kind = Literal["boosted", "sequence", "vectors"]
-RANKING: tuple[Kind, ...] = ("boosted", "sequence")  # kinds that rank on surfaces of the full tier
 Stage = Literal["candidate", "shadow", "live", "retired"]
 
 
@@ -135,9 +134,9 @@ class Registry(msgspec.Struct, frozen=True):
     @property
     def served(self) -> list[str]:
         """What an arm of an experiment can name: names with a live ranker, and rankers live or in shadow by key."""
-        ranked = [model for model in self.models.values() if model.kind in RANKING]
-        live = {model.name for model in ranked if self.stage(model) == "live"}
-        return sorted(live | {model.key for model in ranked if self.stage(model) in ("live", "shadow")})
+        every = self.models.values()
+        live = {model.name for model in every if self.stage(model) == "live"}
+        return sorted(live | {model.key for model in every if self.stage(model) in ("live", "shadow")})
 
     def stage(self, model: Model) -> Stage:
         """Return the stage of a version."""

@@ -12,7 +12,7 @@ from ops.evaluate.judge import Judge, score
 from ops.evaluate.paired import Paired
 from streams import artifacts
 from streams.errors import Refused
-from streams.models import RANKING, Registry
+from streams.models import Registry
 from streams.settings import Settings
 
 
@@ -39,6 +39,4 @@ def loaded(settings: Settings, registry: Registry, key: str) -> Boosted | Blende
         raise Refused(
             f"--model {key}: no version of that name is live; `refold models list` names all versions"
         )
-    if model.kind not in RANKING:
-        raise Refused(f"--model {key}: a model of kind {model.kind!r} ranks nothing by itself")
     return ranker_of(model, artifacts.load(settings, model.artifact, model.size))

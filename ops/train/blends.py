@@ -1,4 +1,4 @@
-"""Blends: how a sequence model's logit is added to the online stack's score, from choices that neither learned from."""
+"""Blends: how a model's logit is added to the online stack's score, from choices that neither learned from."""
 
 import numpy as np
 
@@ -37,9 +37,7 @@ def expected(relevance: Floats, logits: Floats) -> tuple[float, float]:
     """
     known = ~np.isnan(logits)
     if not known.any():
-        raise Refused(
-            "the sequence model knows no candidate of the validation span: train it on the same items"
-        )
+        raise Refused("the model knows no candidate of the validation span: train it on the same items")
     x, y = relevance[known].astype(np.float64), logits[known].astype(np.float64)
     spread = float(x.var())
     rise = max(0.0, float(((x - x.mean()) * (y - y.mean())).mean()) / spread) if spread else 0.0

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.evaluation import hit_rate, ndcg, rank_of
-from models.sequence import Floats, SequenceModel, places, query
+from models.sequence import Floats, SequenceModel
 from streams.errors import Refused
 
 Trail = npt.NDArray[np.int32]  # items by index, oldest first
@@ -109,8 +109,8 @@ def measured(model: SequenceModel, held: Sequence[tuple[Trail, int]]) -> dict[st
 
     `held` are trails, oldest first, and what came next.
     """
-    vectors = places(model)
-    ranks = [rank_of(vectors @ query(model, trail[::-1]), item, np.unique(trail)) for trail, item in held]
+    vectors = model.places()
+    ranks = [rank_of(vectors @ model.query(trail[::-1]), item, np.unique(trail)) for trail, item in held]
     found = np.array(ranks, np.int32)
     return {"hr@10": hit_rate(found, 10), "ndcg@10": ndcg(found, 10)}
 

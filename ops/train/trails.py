@@ -1,33 +1,34 @@
-"""Trails: what each user chose, in order, out of a history; and the version of a sequence model trained on them."""
+"""Trails: what each user chose, in order, out of a history; and the version of a model trained on them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from models import calibration
-from models.blended import KIND, READ, Blend, Blended
+from models.blended import READ, Blend, Blended, Reader
 from models.features import COLUMN, Floats
 from models.ranker import BASE, Lineup
 from models.sequence import SequenceModel
 from models.surfaces import Surface
 from ops.progress import Begin
+from ops.train import vectors
 from ops.train.blends import fit_blend
 from ops.train.card import measured as figures_of
 from ops.train.card import span_of
 from ops.train.history import History
 from ops.train.rows import Rows
 from ops.train.scene import Scene
-from ops.train.sequence import Plan, Trail, Trained, measured, train_sequence
+from ops.train.sequence import Plan, Trail, measured, train_sequence
 from ops.train.train import CANDIDATES, SPANS, STACK, counted, gathered, latency, measure
 from streams.artifacts import name_of
 from streams.models import Model, version_of
 from streams.settings import Settings
 
-NAME = "sequence"
 LATER = {name: SPANS[name] for name in ("valid", "test")}
 LEARNED = SPANS["train"][1]  # the share of a history that trails are of
 LIMITS = (
@@ -37,14 +38,26 @@ LIMITS = (
 )
 
 
-def trails(history: History, end: int | None = None) -> tuple[list[str], list[Trail]]:
-    """Return item keys, and the trail of every user as indices into them, oldest first, of the first `end` records.
+@dataclass(frozen=True)
+class Learned:
+    """A model and the keys of its items in its order; `facts` are what a card says of the training."""
+
+    keys: Sequence[str]
+    model: Reader
+    facts: Mapping[str, Any]
+
+
+Learn = Callable[[int], Learned]  # from what was known before a time (ms)
+
+
+def trails(history: History, before: float = np.inf) -> tuple[list[str], list[Trail]]:
+    """Return item keys, and the trail of every user as indices into them, oldest first, of what was known before (ms).
 
     An item counts where it was chosen for the first time: what a user knows is not what they are shown.
     """
     slots: dict[str, int] = {}
     chosen: dict[str, dict[int, None]] = {}
-    for said in islice(history.read(), end):
+    for said in takewhile(lambda said: said.at < before, history.read()):
         if said.event is not None and said.wanted and said.event.item_id:
             slot = slots.setdefault(said.event.item_id, len(slots))
             chosen.setdefault(said.event.user, {}).setdefault(slot)
@@ -52,18 +65,17 @@ def trails(history: History, end: int | None = None) -> tuple[list[str], list[Tr
 
 
 def train_trails(
-    history: History, settings: Settings, weights: Mapping[str, float], surface: Surface, *, plan: Plan,
-    live: Blended | None, at: int, begin: Begin, tell: Callable[[str], None],
+    history: History, settings: Settings, weights: Mapping[str, float], surface: Surface, *, learn: Learn,
+    seed: int, live: Blended | None, at: int, begin: Begin,
 ) -> tuple[Model, bytes]:  # fmt: skip
     """Return a version (made at `at`, ms) and its artifact, not stored yet, measured on the last fifth of a history.
 
-    It is compared with `live`, or with the online stack where no version is live. Raises Refused as `train_sequence`,
-    `gathered` and `fit_blend` do.
+    It is named after its kind, and compared with `live`, or with the online stack where no version is live. Raises
+    Refused as `learn`, `gathered` and `fit_blend` do.
     """
     said = counted(history)
-    keys, people = trails(history, int(LEARNED * said))
-    trained = train_sequence(people, len(keys), plan, tell)
-    model = SequenceModel.of(trained.arrays)
+    learned = learn(next(islice(history.read(), int(LEARNED * said), None)).at)
+    keys, model = learned.keys, learned.model
     seen = Blended(keys, model, Blend(0.0, 0.0, 0.0), calibration.Platt())
     last: list[Lineup] = []
 
@@ -75,7 +87,7 @@ def train_trails(
             np.float32
         )
 
-    rows = gathered(history, said, Scene(weights, settings.dimensions), surface, LATER, plan.seed, begin, see)
+    rows = gathered(history, said, Scene(weights, settings.dimensions), surface, LATER, seed, begin, see)
     valid, test = rows["valid"], rows["test"]
     blend = fit_blend(valid)
     curve = calibration.platt(_sums(blend, valid), valid.labels)
@@ -85,10 +97,31 @@ def train_trails(
     artifact = ranker.pack()
     name = name_of(artifact)
     version = Model(
-        name=NAME, version=version_of(name), kind=KIND, artifact=name, size=len(artifact), features=READ,
+        name=model.kind, version=version_of(name), kind=model.kind, artifact=name, size=len(artifact), features=READ,
         against=live.version if live is not None else STACK, span=history.span, data=history.data, made_at=at, **found,
     )  # fmt: skip
-    return msgspec.structs.replace(version, card=_card(version, trained, blend)), artifact
+    return msgspec.structs.replace(version, card=_card(version, learned.facts, blend)), artifact
+
+
+def learn_sequence(history: History, plan: Plan, tell: Callable[[str], None]) -> Learn:
+    """Return what learns a sequence model from a history; it raises as `train_sequence` does."""
+
+    def learn(before: float) -> Learned:
+        keys, people = trails(history, before)
+        trained = train_sequence(people, len(keys), plan, tell)
+        return Learned(keys, SequenceModel.of(trained.arrays), trained.facts)
+
+    return learn
+
+
+def learn_vectors(history: History, plan: vectors.Plan, tell: Callable[[str], None]) -> Learn:
+    """Return what learns item vectors from a history; it raises as `train_vectors` does."""
+
+    def learn(before: float) -> Learned:
+        choices = vectors.Held(*trails(history, before))
+        return Learned(choices.keys, *vectors.train_vectors(choices, plan, tell))
+
+    return learn
 
 
 def train_last_out(history: History, plan: Plan, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -110,18 +143,18 @@ def _many(lineup: Lineup) -> Lineup:
     return Lineup(lineup.rows[of], lineup.slots[of], lineup.keys, lineup.after)
 
 
-def _card(model: Model, trained: Trained, blend: Blend) -> str:
+def _card(model: Model, facts: Mapping[str, Any], blend: Blend) -> str:
     made = datetime.fromtimestamp(model.made_at / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    facts = "\n".join(f"- {name}: {value}" for name, value in trained.facts.items())
+    told = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     parts = [
         f"# {model.key}",
-        f"A sequence model beside the online stack: its logit weighs {blend.weight:g}. Made {made}.",
+        f"A model of kind {model.kind} beside the online stack: its logit weighs {blend.weight:g}. Made {made}.",
         "## Data",
         span_of(model),
         f"Trails are of the first {LEARNED:.0%}; the weight was chosen on the next tenth, and the last fifth measures.",
         *figures_of(model),
         "## Training",
-        facts,
+        told,
         "## Limits",
         LIMITS,
     ]

@@ -11,7 +11,7 @@ from models.blended import READ, Blend, Blended
 from models.calibration import Platt
 from models.features import COLUMN, NAMES
 from models.ranker import Lineup
-from models.sequence import SequenceModel, places, query
+from models.sequence import SequenceModel
 from streams.artifacts import name_of
 from streams.errors import StateError
 from streams.models import Model, version_of
@@ -46,7 +46,7 @@ def recorded(data, **more):
 
 def test_a_score_is_the_stacks_and_the_weighed_logit():
     ranker, model = blended(), SequenceModel.of(arrays())
-    logits = places(model)[[3, 0]] @ query(model, np.array([2, 5]))
+    logits = model.places()[[3, 0]] @ model.query(np.array([2, 5]))
 
     sums = ranker.sums(lineup(["i3", "i0"], [1.0, -2.0]))
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from models.sequence import SequenceModel, places, query
+from models.sequence import SequenceModel
 from streams.errors import StateError
 
 
@@ -48,27 +48,27 @@ def by_hand(a, trail):
 @pytest.mark.parametrize(("blocks", "heads"), [(1, 1), (2, 2), (1, 4)])
 def test_the_query_is_what_the_definition_says(trail, blocks, heads):
     named = arrays(blocks=blocks, heads=heads)
-    vector = query(SequenceModel.of(named), np.array(trail[::-1]))
+    vector = SequenceModel.of(named).query(np.array(trail[::-1]))
     assert vector.dtype == np.float32
     assert vector[:-1] == pytest.approx(by_hand(named, trail), abs=1e-4)
 
 
 def test_the_inner_product_of_query_and_place_is_logit_with_bias():
     model = SequenceModel.of(arrays())
-    vector = query(model, np.array([2, 5]))
-    assert places(model) @ vector == pytest.approx(model.item @ vector[:-1] + model.bias, abs=1e-5)
+    vector = model.query(np.array([2, 5]))
+    assert model.places() @ vector == pytest.approx(model.item @ vector[:-1] + model.bias, abs=1e-5)
 
 
 def test_after_nothing_the_biases_rank():
     model = SequenceModel.of(arrays())
-    assert (places(model) @ query(model, np.array([], np.int64)) == model.bias).all()
+    assert (model.places() @ model.query(np.array([], np.int64)) == model.bias).all()
 
 
 def test_only_the_newest_items_of_the_window_count_and_in_their_order():
     model = SequenceModel.of(arrays(window=3))
-    vector = query(model, np.array([1, 2, 3, 4]))
-    assert (vector == query(model, np.array([1, 2, 3, 6, 5]))).all()
-    assert not np.allclose(vector, query(model, np.array([2, 1, 3])), atol=1e-3)
+    vector = model.query(np.array([1, 2, 3, 4]))
+    assert (vector == model.query(np.array([1, 2, 3, 6, 5]))).all()
+    assert not np.allclose(vector, model.query(np.array([2, 1, 3])), atol=1e-3)
 
 
 @pytest.mark.parametrize(

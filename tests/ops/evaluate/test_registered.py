@@ -67,13 +67,10 @@ def test_a_version_is_found_by_name_or_by_key(tmp_path):
 
 
 def test_what_cannot_rank_is_refused(tmp_path):
-    settings, known, key = registry(tmp_path, "vectors", b"anything", live=False)
+    settings, known, key = registry(tmp_path, "sequence", b"broken", live=False)
     with pytest.raises(Refused, match="--model m: no version of that name is live"):
         loaded(settings, known, "m")
-    with pytest.raises(Refused, match="kind 'vectors' ranks nothing by itself"):
-        loaded(settings, known, key)
     with pytest.raises(Refused, match="names no version"):
         loaded(settings, known, "other@1")
-    settings, known, key = registry(tmp_path, "sequence", b"broken")
     with pytest.raises(StateError, match="not a trained model"):
         loaded(settings, known, key)

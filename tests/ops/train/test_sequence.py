@@ -7,7 +7,7 @@ import pytest
 
 import ops.train
 from models.arrays import pack, unpack
-from models.sequence import SequenceModel, places, query
+from models.sequence import SequenceModel
 from ops.train.sequence import Plan, train_sequence
 from streams.errors import Refused
 
@@ -40,7 +40,7 @@ def test_what_always_follows_is_learned(trained):
     model = SequenceModel.of(found.arrays)
     for item in range(3, ITEMS):
         after = np.array([item, item - 1, item - 2])
-        scores = places(model) @ query(model, after)
+        scores = model.places() @ model.query(after)
         scores[after] = -np.inf
         assert scores.argmax() == (item + 1) % ITEMS
     assert said[0].startswith("epoch 1 of at most 30: loss ")
@@ -59,7 +59,7 @@ def test_numpy_and_the_framework_give_the_same_queries(trained):
     wanted = np.asarray(queries(arrays, trails))
     for trail, rows in zip(trails, wanted, strict=True):
         for t in range(8):
-            assert query(model, trail[: t + 1][::-1])[:-1] == pytest.approx(rows[t], abs=1e-4)
+            assert model.query(trail[: t + 1][::-1])[:-1] == pytest.approx(rows[t], abs=1e-4)
 
 
 @trains
@@ -71,7 +71,7 @@ def test_one_seed_gives_one_model_and_another_seed_another():
     packed = [pack("sequence", found.facts, found.arrays) for found in (one, same, other)]
     assert packed[0] == packed[1] != packed[2]
     kept = SequenceModel.of(unpack(packed[0])[2])
-    assert (places(kept) == places(SequenceModel.of(one.arrays))).all()
+    assert (kept.places() == SequenceModel.of(one.arrays).places()).all()
 
 
 @trains

@@ -15,7 +15,7 @@ from ops.registry.gates import GATES, held_by
 from ops.train import blends
 from ops.train.history import History, Said
 from ops.train.sequence import Plan
-from ops.train.trails import trails, train_last_out, train_trails
+from ops.train.trails import learn_sequence, trails, train_last_out, train_trails
 from ops.train.train import STACK
 from streams.artifacts import name_of
 from streams.errors import Refused
@@ -47,14 +47,15 @@ def test_trails_are_first_choices_in_order_of_what_was_said():
     assert keys == ["b", "a", "d"]
     assert [trail.tolist() for trail in people] == [[0, 1, 2], [1]]
 
-    keys, people = trails(history(said(1, "u", "b"), said(2, "u", "a")), end=1)
+    keys, people = trails(history(said(1, "u", "b"), said(2, "u", "a")), before=2)
     assert (keys, [trail.tolist() for trail in people]) == (["b"], [[0]])
 
 
 def trained(*all_said, **more):
     settings, home = Settings(dimensions=16), load().surfaces["home"]
-    values = {"plan": SMALL, "live": None, "at": 1_700_000_000_000, "begin": silent, "tell": lambda _: None}
-    return train_trails(history(*all_said), settings, DEFAULTS, home, **(values | more))
+    heard = history(*all_said)
+    values = {"learn": learn_sequence(heard, SMALL, lambda _: None), "seed": 1, "live": None, "begin": silent}
+    return train_trails(heard, settings, DEFAULTS, home, at=1_700_000_000_000, **(values | more))
 
 
 def test_a_history_without_records_or_choices_is_refused():
