@@ -20,7 +20,18 @@ from models.places import Places
 from models.surfaces import Surface
 
 log = logging.getLogger(__name__)
-SOURCES = ("repeat", "related", "ann", "similar", "fresh", "popular", "trending", "backfill", "pin", "offered")
+SOURCES = (
+    "repeat",
+    "related",
+    "ann",
+    "similar",
+    "fresh",
+    "popular",
+    "trending",
+    "backfill",
+    "pin",
+    "offered",
+)
 LAST = 5  # items whose categories have neighbours by content
 SHARE = 0.6  # of the budget may go to finding candidates
 HALFWAY = 60.0  # added to a rank before its inverse is taken (Cormack, Clarke and Buettcher 2009)

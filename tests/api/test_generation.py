@@ -13,7 +13,7 @@ from api.app import create_app
 from api.engine import Engine
 from api.fake import Fake
 from api.generation import Serving
-from models import items, learned, popular, users
+from models import items, learned, outcomes, popular, users
 from models.surfaces import load
 from streams.errors import StateError
 from streams.events import Event
@@ -36,7 +36,7 @@ def fake(*chosen):
 def recorded(*stages):
     folds = {
         "users": f"users={users.VERSION} dimensions=16 weights=a",
-        "items": f"items={items.VERSION} popular={popular.VERSION}",
+        "items": f"items={items.VERSION} popular={popular.VERSION} outcomes={outcomes.VERSION}",
         "learner": f"learned={learned.VERSION} dimensions=16",
     }
     return Generations(
@@ -111,8 +111,8 @@ def test_an_engine_serves_another_state_at_once():
     assert fresh.state["user_offset"] == after.user_offset(after.user("anna"))
     assert engine.slate(first).request_id == first.request_id  # what was answered can still be logged
     assert engine.recommend(request).rung == "cached"
-    for told in after.on_user_change:
-        told("anna")
+    click = Event(event_id="more", type="click", at=NOW, user_id="anna", item_id="item-4")
+    after.fold([click])  # tells of the change
     assert engine.recommend(request).rung == "full"
 
 

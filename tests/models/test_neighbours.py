@@ -2,14 +2,14 @@ import numpy as np
 from hypothesis import given, settings
 
 from models import neighbours
-from models.learned import CHOSEN, COUNTS, PAGE, PAGES, TOGETHER, USED, Learned
+from models.learned import CHOSEN, COUNTS, PAGE, PAGES, TOGETHER, USED, VERSION, Learned
 from streams.rows import unpack
 from tests.models.examples import choices, said
 
 
 def counts_of(learned, key):
     """Return the counts of an item's neighbours by key, as its row tells them."""
-    _, _, _, _, others, counts = unpack(1, learned.row(learned.slot_of[key]))
+    _, _, _, _, others, counts = unpack(VERSION, learned.row(learned.slot_of[key]))
     told = np.reshape(counts, (-1, COUNTS)).tolist()
     return dict(zip((learned.keys[slot] for slot in np.frombuffer(others, np.int32)), told, strict=True))
 
