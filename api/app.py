@@ -13,6 +13,7 @@ from api.admission import Admission
 from api.ahead import Ahead
 from api.engine import Engine
 from api.experiments import Follower as Experiments
+from api.exposures import ExposureLog
 from api.generation import Serving
 from api.guard import Guard
 from api.ingest import Ingest
@@ -73,7 +74,8 @@ def create_app(
     ahead = Ahead(engine, now, metrics.ahead)
     served.on_swap.append(ahead.serve)
     guard = Guard(tried, lambda: engine.state.tables, now)
-    slates = SlateLog(slate_producer, engine.slate, settings, metrics, engine.exposures)
+    exposed = ExposureLog(producer, settings, metrics)  # with the events: clicks must not overtake them
+    slates = SlateLog(slate_producer, engine.slate, settings, metrics, engine.shown, exposed)
     services = Services(
         settings=settings,
         trouble=lambda: served.trouble,

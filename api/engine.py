@@ -30,7 +30,6 @@ from models.surfaces import Config, Explore, Surface
 from models.units import Unit
 from models.users import User
 from streams.experiments import Known
-from streams.exposures import Exposure
 from streams.slates import Slate
 
 AHEAD = "ahead"  # the rung of a list that was computed before it was asked for
@@ -128,9 +127,9 @@ class Engine:
         )
         return self._answer(request, unit(request, self._user), user=User(), rungs=UNKNOWN)
 
-    def exposures(self, request_id: str) -> tuple[Exposure, ...]:
-        """Return the experiments that an answer was an exposure to; once per answer."""
-        return self._unlogged.exposures(request_id)
+    def shown(self, served: Answer | Hit) -> tuple[int, Exposed] | None:
+        """Return when (ms) and under which experiments a list was shown, None for under none; once per answer."""
+        return self._unlogged.shown(served)
 
     def slate(self, served: Answer | Hit) -> Slate:
         """Return what to log of an answer, with the features its scores came from; once per answer."""
@@ -188,7 +187,8 @@ class Engine:
         exposed = None
         if assigned is not None and assigned.exposures and not request.forced:
             ask = partial(self._alike, request, assigned, request_id) if assigned.others else None
-            exposed = Exposed(exposures(assigned, [item.item_id for item in items], teams), ask)
+            found = exposures(assigned, [item.item_id for item in items], teams)
+            exposed = Exposed(found, ask, tuple(assigned.others))
         self._unlogged.put(request_id, Beyond(request.at, rows, "", exposed, teams))
         if outcome.rung != AHEAD:  # it is counted when it is served
             self._count("answers", {"surface": request.surface, "rung": outcome.rung})

@@ -16,12 +16,25 @@ from streams.exposures import Exposure
 class Exposed:
     """The exposures of one list, shared by all answers that repeat it.
 
-    `ask` tells under which experiments every arm would have shown the same; it is asked once, when the answer has left.
+    `ask` tells under which of the `compared` experiments every arm would have shown the same; it is asked once, when
+    the answer has left.
     """
 
     exposures: tuple[Exposure, ...] = ()
     ask: Callable[[], Collection[str]] | None = None
+    compared: Collection[str] = ()
     alike: tuple[str, ...] = ()
+
+    def certain(self) -> tuple[Exposure, ...]:
+        """Return what need not be asked any more: all exposures, or those to what is not compared."""
+        if self.ask is None:
+            return self.exposures
+        return tuple(one for one in self.exposures if one.experiment not in self.compared)
+
+    def rest(self) -> tuple[Exposure, ...]:
+        """Return the exposures to what is compared, and did make a difference."""
+        self.settle()
+        return tuple(one for one in self.exposures if one.experiment in self.compared)
 
     def settle(self) -> None:
         """Leave out the exposures to what made no difference."""

@@ -1,8 +1,8 @@
 """The slate log: what was served, on its way to Kafka after the answer has left.
 
 A request only appends to a queue. Slates are dropped, and counted, when Kafka is away for longer than the
-queue is deep: an answer never waits for its record. Where a list was shown under experiments, an event says so: the
-exposure, written behind its slate to the partition of the user.
+queue is deep: an answer never waits for its record. Where a list was shown under experiments, an event says so, the
+exposure. It leaves at once, and only what the lists of other arms decide comes with the slate.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from time import perf_counter
 from typing import NamedTuple
 
 import msgspec
-from prometheus_client import Counter
 
 from api.answers import Answer, Hit
-from api.ingest import parts
+from api.exposed import Exposed
+from api.exposures import ExposureLog
 from api.metrics import Metrics
 from api.producer import Producer, Record
 from streams import slates
@@ -38,18 +38,26 @@ WRITE_SECONDS = 10.0
 STOP_SECONDS = 3.0
 
 
+class Later(NamedTuple):
+    """What comparing lists tells of an exposure: to whom, and when (ms)."""
+
+    who: str
+    at: int
+    exposed: Exposed
+
+
 class Served(NamedTuple):
-    """An answer on its way: what it answers, and the key of its user's events, "" for someone without any."""
+    """An answer on its way: what it answers, and what its exposure still waits for."""
 
     answer: Answer | Hit
     asked: Asked | None
-    who: str
+    later: Later | None
 
 
 class SlateLog:
     """Queues answers and writes their slates in the background; `slate_of` makes the one from the other.
 
-    `exposures_of` gives, by request id, the experiments that a list was shown under; once for each.
+    `shown` gives when and under which experiments a list was shown, once for each; `exposures` takes what follows.
     """
 
     def __init__(
@@ -58,11 +66,12 @@ class SlateLog:
         slate_of: Callable[[Answer | Hit], Slate],
         settings: Settings,
         metrics: Metrics,
-        exposures_of: Callable[[str], tuple[Exposure, ...]] = lambda _: (),
+        shown: Callable[[Answer | Hit], tuple[int, Exposed] | None],
+        exposures: ExposureLog,
     ) -> None:
         self._producer = producer
         self._slate_of = slate_of
-        self._exposures_of = exposures_of
+        self._shown, self._exposures = shown, exposures
         self._settings = settings
         self._metrics = metrics
         self._queue: deque[Served] = deque()
@@ -74,8 +83,10 @@ class SlateLog:
 
         `who` is the key of the events of someone without a user id: their session's.
         """
+        found = self._shown(answer)
+        later = None if found is None else self._expose(answer, who, *found)
         if len(self._queue) < QUEUE:
-            self._queue.append(Served(answer, asked, who))
+            self._queue.append(Served(answer, asked, later))
         else:
             self._metrics.slates_dropped.inc()
 
@@ -91,11 +102,13 @@ class SlateLog:
                 async with asyncio.timeout(STOP_SECONDS):
                     await self._task
         self._metrics.slates_dropped.inc(len(self._queue))
+        await self._exposures.stop()
 
     async def flush(self) -> None:
         """Write what is queued, and return when Kafka has it or it is counted as dropped."""
         while self._queue:
             await self._drain()
+        await self._exposures.flush()
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -105,7 +118,6 @@ class SlateLog:
 
     async def _drain(self) -> None:
         records: list[Record] = []
-        exposed: dict[int, list[Event]] = {}
         ends = perf_counter() + TURN_SECONDS
         while self._queue and len(records) < CHUNK and perf_counter() < ends:
             try:
@@ -113,62 +125,52 @@ class SlateLog:
                 slate = self._slate_of(served.answer)
                 slate = slate if served.asked is None else msgspec.structs.replace(slate, asked=served.asked)
                 records.append(self._record(slate))
-                if (event := self._exposure(served, slate)) is not None:
-                    exposed.setdefault(self._partition(event.user), []).append(event)
+                if (later := served.later) is not None and (rest := later.exposed.rest()):
+                    self._exposures.put(_exposure(served.answer, later.who, later.at, rest, "-compared"))
             except Exception:
                 log.exception("a slate could not be written down")
                 self._metrics.slates_dropped.inc()
         records.sort(key=lambda record: record.partition)
         batches = [list(batch) for _, batch in groupby(records, key=lambda record: record.partition)]
-        await self._write(
-            [(batch, len(batch)) for batch in batches],
-            self._metrics.slates_logged,
-            self._metrics.slates_dropped,
-        )
-        topic = self._settings.topic("events")
-        events = [
-            (
-                [Record(topic, number, said[0].user.encode(), value) for said, value in parts(group)],
-                len(group),
-            )
-            for number, group in exposed.items()
-        ]
-        await self._write(events, self._metrics.exposures_logged, self._metrics.exposures_dropped)
+        await asyncio.gather(*map(self._write, batches))
 
-    async def _write(
-        self, batches: list[tuple[list[Record], int]], logged: Counter, dropped: Counter
-    ) -> None:
-        """Write batches, each of one partition, and count what each of them holds."""
-        done = await asyncio.gather(
-            *(self._producer.write_batch(batch, WRITE_SECONDS) for batch, _ in batches),
-            return_exceptions=True,
-        )
-        for (batch, count), error in zip(batches, done, strict=True):
-            if error is None:
-                logged.inc(count)
-                continue
-            dropped.inc(count)
-            if not isinstance(error, Unavailable):
-                log.error("%s could not be written", batch[0].topic, exc_info=error)
+    async def _write(self, batch: list[Record]) -> None:
+        """Write slates of one partition."""
+        try:
+            await self._producer.write_batch(batch, WRITE_SECONDS)
+        except Unavailable:
+            self._metrics.slates_dropped.inc(len(batch))
+        except Exception:
+            log.exception("slates could not be written")
+            self._metrics.slates_dropped.inc(len(batch))
+        else:
+            self._metrics.slates_logged.inc(len(batch))
 
     def _record(self, slate: Slate) -> Record:
         key = slate.user_id.encode() if slate.user_id else None
         partition = self._partition(slate.user_id or slate.request_id)
         return Record(self._settings.topic("slates"), partition, key, slates.encode(slate))
 
-    def _exposure(self, served: Served, slate: Slate) -> Event | None:
-        """Return the event of a list that was shown under experiments, None where it was not, or to nobody known."""
-        who, answer = slate.user_id or served.who, served.answer
-        exposures = self._exposures_of(slate.request_id)
-        if not exposures or not who:
+    def _expose(self, answer: Answer | Hit, who: str, at: int, exposed: Exposed) -> Later | None:
+        """Say what is certain of an exposure, and return what is not yet."""
+        if not (who := (answer.first if isinstance(answer, Hit) else answer).user_id or who):
             return None
-        session = who.removeprefix(SESSION) if who.startswith(SESSION) else ""
-        items = answer.first.items if isinstance(answer, Hit) else answer.items
-        return Event(
-            event_id=f"{EXPOSURE}-{slate.request_id}", type=EXPOSURE, at=slate.at, user_id=None if session else who,
-            session_id=session or None, request_id=slate.request_id, surface=slate.surface, value=float(len(items)),
-            exposures=exposures,
-        )  # fmt: skip
+        if certain := exposed.certain():
+            self._exposures.put(_exposure(answer, who, at, certain))
+        return None if exposed.ask is None else Later(who, at, exposed)
 
     def _partition(self, key: str) -> int:
         return partition_of(key, self._settings.partitions)
+
+
+def _exposure(
+    answer: Answer | Hit, who: str, at: int, exposures: tuple[Exposure, ...], part: str = ""
+) -> Event:
+    """Return the event of a list that was shown; `who` is the key of the events of its user, or of a session."""
+    request_id, first = answer.request_id, answer.first if isinstance(answer, Hit) else answer
+    session = who.removeprefix(SESSION) if who.startswith(SESSION) else ""
+    return Event(
+        event_id=f"{EXPOSURE}-{request_id}{part}", type=EXPOSURE, at=at, user_id=None if session else who,
+        session_id=session or None, request_id=request_id, surface=first.surface, value=float(len(first.items)),
+        exposures=exposures,
+    )  # fmt: skip

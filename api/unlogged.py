@@ -8,7 +8,6 @@ from api.answers import Answer, Hit
 from api.exposed import Exposed
 from models.features import NAMES, Floats
 from models.interleaving import Teams
-from streams.exposures import Exposure
 from streams.slates import Shown, Slate
 
 MOST = 32_768  # answers whose slate nobody has asked for yet; about 50 MB when full
@@ -50,13 +49,12 @@ class Unlogged:
         """Keep what was kept as if it were of now (ms)."""
         _put(self.beyond, request_id, self.beyond.pop(request_id, Beyond(0))._replace(at=at))
 
-    def exposures(self, request_id: str) -> tuple[Exposure, ...]:
-        """Return the experiments that an answer was an exposure to; once per answer."""
-        exposed = self.exposed.pop(request_id, None)
+    def shown(self, served: Answer | Hit) -> tuple[int, Exposed] | None:
+        """Return when (ms) and under which experiments a list was shown, None for under none; once per answer."""
+        exposed = self.exposed.pop(served.request_id, None)
         if exposed is None:
-            return ()
-        exposed.settle()
-        return exposed.exposures
+            return None
+        return served.at if isinstance(served, Hit) else self.beyond[served.request_id].at, exposed
 
     def slate(self, served: Answer | Hit) -> Slate:
         """Return what to log of an answer, with the features its scores came from; once per answer."""

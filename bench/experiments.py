@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from api.answers import Answer, Request
 from api.arms import unit
 from api.engine import Engine
+from api.exposures import ExposureLog
 from api.memory import MemoryProducer
 from api.metrics import Metrics
 from api.slates import SlateLog
@@ -99,12 +100,13 @@ def tried(now: int) -> dict[str, Record]:
 def _written(engine: Engine, answers: list[Answer]) -> float:
     """Return the ms of computing that the slate and the exposures of an answer take."""
     producer = MemoryProducer()
-    log = SlateLog(producer, engine.slate, Settings(), Metrics(), engine.exposures)
-    for answer in answers:
-        log.put(answer, Asked(n=N))
+    exposed = ExposureLog(producer, Settings(), Metrics())
+    log = SlateLog(producer, engine.slate, Settings(), Metrics(), engine.shown, exposed)
 
     async def write() -> None:
         await producer.start()
+        for answer in answers:
+            log.put(answer, Asked(n=N))
         await log.start()
         await asyncio.sleep(0.0)  # it has begun
         await log.stop()

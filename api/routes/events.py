@@ -19,7 +19,7 @@ from streams.errors import Refused
 from streams.events import Event, check
 from streams.exposures import EXPOSURE
 
-# said by workers alone (DELETE /v1/users/{user_id} is the way to it), and by the API beside a slate
+# said by workers alone (DELETE /v1/users/{user_id} is the way to it), and by the API of what it shows
 RESERVED = frozenset((ERASE, EXPOSURE))
 _FIELDS = Event.__struct_fields__
 

@@ -12,6 +12,7 @@ import uvloop
 
 from api.answers import Answer, Request
 from api.engine import Engine
+from api.exposures import ExposureLog
 from api.kafka_producer import KafkaProducer
 from api.metrics import Metrics
 from api.registry import Follower
@@ -103,7 +104,8 @@ async def _logging(
     producer = KafkaProducer(settings)
     await producer.start()
     stack.push_async_callback(producer.stop)
-    slates = SlateLog(producer, engine.slate, settings, metrics, engine.exposures)
+    exposed = ExposureLog(producer, settings, metrics)
+    slates = SlateLog(producer, engine.slate, settings, metrics, engine.shown, exposed)
     until = time.monotonic() + CONNECT_SECONDS
     while not producer.connected:
         if time.monotonic() > until:

@@ -43,6 +43,16 @@ def tried(key="seen", arms=ARMS, **more):
     return Definition(key=key, arms=arms, control=next(iter(arms)), **more)
 
 
+def exposures(engine, served):
+    found = engine.shown(served)
+    if found is None:
+        return ()
+    at, exposed = found
+    assert at == NOW
+    exposed.settle()
+    return exposed.exposures
+
+
 def asked(engine, n=40, length=20, **more):
     return [engine.recommend(Request(at=NOW, user_id=f"u{u}", n=length, **more)) for u in range(n)]
 
@@ -64,10 +74,10 @@ def test_an_answer_is_an_exposure_once_and_so_is_every_time_it_is_served_again()
     assert again.rung == "cached"
     assert msgspec.json.decode(hit.body, type=Answer).arms == answer.arms
     for served in (hit, answer, again):
-        (exposure,) = engine.exposures(served.request_id)
+        (exposure,) = exposures(engine, served)
         assert (exposure.experiment, exposure.arm) == ("seen", answer.arms["seen"])
         assert exposure.measures == ("lists",)
-        assert engine.exposures(served.request_id) == ()
+        assert exposures(engine, served) == ()
     assert set(answer.arms) == {"seen", "same"}  # but nothing that "same" sets differs
 
 
@@ -79,7 +89,7 @@ def test_nobody_without_an_id_is_exposed():
         engine.similar("i3", at=NOW, surface="home"),
     ):
         assert not answer.arms
-        assert engine.exposures(answer.request_id) == ()
+        assert exposures(engine, answer) == ()
 
 
 def test_the_list_of_an_arm_that_was_stopped_is_not_served_again():
@@ -101,7 +111,7 @@ def test_forced_arms_are_said_and_are_neither_exposed_nor_kept():
     forced = msgspec.structs.replace(request, explain=False, forced={"seen": other})
     answer = engine.recommend(forced)
     assert (answer.arms, answer.forced) == ({"seen": other}, ("seen",))
-    assert engine.exposures(answer.request_id) == ()
+    assert exposures(engine, answer) == ()
     assert engine.slate(answer).forced == ("seen",)
     assert engine.cached(forced) is None
     assert engine.recommend(Request(at=NOW, user_id="u3")).rung != "cached"
@@ -178,8 +188,8 @@ def test_an_interleaved_list_is_of_both_arms_and_says_who_chose_what():
     }
     for answer in asked(engine, n=8):
         both = [ids(alone[arm].recommend(Request(at=NOW, user_id=answer.user_id))) for arm in RIVALS]
+        (exposure,) = exposures(engine, answer)
         slate = slates.decode(slates.encode(engine.slate(answer)))
-        (exposure,) = engine.exposures(answer.request_id)
         assert (answer.arms, exposure.arm) == ({"seen": "both"}, "both")
         assert len(slate.teams) == len(answer.items) == len(set(ids(answer)))
         for item, team, shown in zip(ids(answer), slate.teams, slate.items, strict=True):
@@ -200,7 +210,7 @@ def test_rankings_that_agree_are_no_exposure_and_neither_is_a_list_that_could_no
     agreed = {"old": Arm(), "new": Arm(set={"budget_ms": 50.0})}
     engine = engine_of(FAKE, CONFIG, experiments=Board(tried(kind="interleaved", arms=agreed)))
     answer = engine.recommend(Request(at=NOW, user_id="u1"))
-    assert engine.exposures(answer.request_id) == ()
+    assert exposures(engine, answer) == ()
     assert set(engine.slate(answer).teams) == {-1}
 
     def fail(*_):
@@ -214,7 +224,7 @@ def test_rankings_that_agree_are_no_exposure_and_neither_is_a_list_that_could_no
     )  # fmt: skip
     answer = engine.recommend(Request(at=NOW, user_id="u1"))
     assert ids(answer) == ids(engine_of(FAKE, CONFIG).recommend(Request(at=NOW, user_id="u1")))
-    assert engine.exposures(answer.request_id) == ()
+    assert exposures(engine, answer) == ()
     assert ("failures", "experiments") in counted
 
 
@@ -241,13 +251,13 @@ def test_where_the_other_arm_would_have_shown_the_same_there_is_no_exposure_for_
     told = Counter()
     for kind, expected in (("k7", True), ("k3", False)):
         for answer in asked(engine, categories=(kind, "k0") if expected else (kind,)):
+            exposed = bool(exposures(engine, answer))
             slate = engine.slate(answer)
-            exposed = bool(engine.exposures(answer.request_id))
             assert slate.alike == (() if exposed else ("seen",))
             told[expected, answer.arms["seen"], exposed] += 1
             repeated = engine.cached(Request(at=NOW, user_id=answer.user_id, categories=(kind,)))
             if repeated is not None:
-                assert bool(engine.exposures(repeated.request_id)) == exposed
+                assert bool(exposures(engine, repeated)) == exposed
     assert {arm for expected, arm, exposed in told if expected and exposed} == {"old", "new"}
     assert not any(exposed for expected, _, exposed in told if not expected)
 
@@ -273,7 +283,7 @@ def test_experiments_that_break_leave_the_list_as_configured(caplog):
     assert ids(answer) == ids(engine_of(FAKE, CONFIG).recommend(Request(at=NOW, user_id="u1", explain=True)))
     assert (answer.arms, answer.rung) == ({}, "full")
     assert ("failures", "experiments") in counted
-    assert engine.exposures(answer.request_id) == ()
+    assert exposures(engine, answer) == ()
 
 
 def test_a_list_stays_in_the_cache_when_only_its_exposure_was_folded():
@@ -285,7 +295,7 @@ def test_a_list_stays_in_the_cache_when_only_its_exposure_was_folded():
         [
             Event(
                 event_id="e", type="exposure", at=NOW, user_id="u3", request_id=answer.request_id, value=20.0,
-                exposures=engine.exposures(answer.request_id),
+                exposures=exposures(engine, answer),
             )
         ]
     )  # fmt: skip
