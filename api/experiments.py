@@ -17,6 +17,7 @@ from api.producer import InDoubt, Producer
 from api.producer import Record as Sent
 from models.assignment import Assigner
 from models.definitions import ended
+from models.outcomes import Arm, Sheet
 from models.surfaces import Config
 from streams import control, experiments
 from streams.errors import RefoldError, StateError
@@ -111,10 +112,20 @@ class Follower:
                 f"{word.key!r} was changed by somebody else just now; look at it and try again",
             )
 
-    async def end(self, key: str, state: experiments.Ended, reason: str, by: str) -> Record:
-        """Stop or kill an experiment, whoever else is changing it; raises Refused for an unknown one."""
+    async def end(
+        self,
+        key: str,
+        state: experiments.Ended,
+        reason: str,
+        by: str,
+        sheets: Mapping[Arm, Sheet] | None = None,
+    ) -> Record:
+        """Stop or kill an experiment, whoever else is changing it; raises Refused for an unknown one.
+
+        Its reports stand by `sheets` from then on; None where they are not known.
+        """
         for left in reversed(range(TRIES)):
-            word = ended(self.known, key, state, self._now(), reason, by)
+            word = ended(self.known, key, state, self._now(), reason, by, sheets)
             if word is None:
                 break
             try:

@@ -44,9 +44,10 @@ class Guard:
         for key, record in self._experiments.known.records.items():
             if record.state != "running":
                 continue
-            found = await asyncio.to_thread(breaches, record, sheets(self._tables().outcomes(key)))
+            judged = sheets(self._tables().outcomes(key))
+            found = await asyncio.to_thread(breaches, record, judged)
             word = (
-                ended(Known({key: record}), key, "stopped", self._now(), "; ".join(found), BY)
+                ended(Known({key: record}), key, "stopped", self._now(), "; ".join(found), BY, judged)
                 if found
                 else None
             )

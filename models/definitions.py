@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from models.finals import final
+from models.outcomes import Arm, Sheet
 from models.surfaces import Config, check_actions, surface_with
 from models.trials import measure
 from streams.errors import Refused, SettingsError
@@ -54,7 +56,7 @@ def defined(
     version = record.current.version + ran
     kept = record.versions if ran else record.versions[:-1]
     newest = msgspec.structs.replace(said, version=version, at=at)
-    return _next(record, "draft", at, by, versions=(*kept, newest)[-KEPT:])
+    return _next(record, "draft", at, by, versions=(*kept, newest)[-KEPT:], final=None)
 
 
 def started(known: Known, key: str, config: Config, models: Collection[str], at: int, by: str) -> Record:
@@ -66,7 +68,7 @@ def started(known: Known, key: str, config: Config, models: Collection[str], at:
         raise Refused(f"experiment {key!r} was killed: only a new version of it can be started")
     check(record.current, config, models)
     check_beside(record.current, known)
-    return _next(record, "running", at, by)
+    return _next(record, "running", at, by, final=None)
 
 
 def ramped(known: Known, key: str, steps: tuple[Step, ...], at: int, by: str) -> Record:
@@ -87,10 +89,26 @@ def ramped(known: Known, key: str, steps: tuple[Step, ...], at: int, by: str) ->
     return _next(record, record.state, at, by, versions=(*record.versions[:-1], changed))
 
 
-def ended(known: Known, key: str, state: Ended, at: int, reason: str = "", by: str = "") -> Record | None:
-    """Return an experiment that nobody takes part in any more; None for one that already is as it shall be."""
+def ended(
+    known: Known,
+    key: str,
+    state: Ended,
+    at: int,
+    reason: str = "",
+    by: str = "",
+    sheets: Mapping[Arm, Sheet] | None = None,
+) -> Record | None:
+    """Return an experiment that nobody takes part in any more; None for one that already is as it shall be.
+
+    `sheets` are what its arms have come to, which its reports stand by from then on; None where that is not known.
+    """
     record = known.find(key)
-    return None if record.state in (state, "killed") else _next(record, state, at, by, reason)
+    if record.state in (state, "killed"):
+        return None
+    kept = record.final
+    if record.state == "running" and sheets is not None and record.current.unit != "item":
+        kept = final(record.current, sheets)
+    return _next(record, state, at, by, reason, final=kept)
 
 
 def held(known: Known, share: float, seed: str, at: int, by: str) -> Holdout:

@@ -12,6 +12,7 @@ from scipy.special import bdtr
 
 from models import srm
 from models.comparison import Comparison, Interval, Result, breach, comparisons, corrected
+from models.finals import standing
 from models.inference import select
 from models.outcomes import Sheet
 from models.sequential import ALPHA, RHO, TIGHTEST
@@ -74,8 +75,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(record: Record, sheets: Sheets, at: int) -> Report:
-    """Return the report on the current version of an experiment; what is missing is said in it, never raised."""
-    tried = record.current
+    """Return the report on the current version of an experiment; what is missing is said in it, never raised.
+
+    `sheets` are those of now; of what has ended those of the end count, where they are known.
+    """
+    tried, sheets = record.current, standing(record, sheets)
     arms = _arms(tried, sheets)
     units = {arm: sheet.units for arm, sheet in arms.items()}
     ratio = _ratio(record, units) if tried.kind == "ab" else None
@@ -178,7 +182,7 @@ def _verdict(
 
 
 def _notes(record: Record, arms: Mapping[str, Sheet], ratio: Ratio | None) -> tuple[str, ...]:
-    notes = []
+    notes = [] if record.final is None else ["as it stood when it ended: what users did later does not count"]
     if ratio is None and record.current.kind == "ab" and _reweighed(record):
         notes.append(
             "units keep arms that earlier versions gave by other weights: the sample ratio is not tested"

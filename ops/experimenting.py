@@ -194,8 +194,10 @@ def duration(
     as_json: Json = False,
 ) -> None:
     """Tell how many users and days an experiment needs, before it is started."""
+    from models.finals import standing
     from ops.experiment import duration as plan
     from ops.experiment.report import outcomes
+    from streams.experiments import load
     from streams.generations import of_live
     from streams.log import Log
 
@@ -204,8 +206,13 @@ def duration(
     beside = {}
     if mean is None or variance is None:
         settings = of_live(Settings.from_env())
+        known = load(settings).records
         with Log(settings) as log:
-            beside["experiment"], sheet = plan.pilot(outcomes(log, settings.partitions), plan.metric(metric))
+            found = {
+                key: standing(known[key], sheets) if key in known else sheets
+                for key, sheets in outcomes(log, settings.partitions).items()
+            }
+        beside["experiment"], sheet = plan.pilot(found, plan.metric(metric))
         mean, variance = plan.planned(sheet, plan.metric(metric))
     say(plan.duration(mean, variance, lift, users_per_day, arms, power) | beside, as_json)
 
@@ -235,13 +242,20 @@ def selfcheck(
 def _end(key: str, state: "Ended", reason: str, as_json: bool) -> None:
     from models.definitions import ended
     from ops.experiment.define import told
+    from ops.experiment.report import outcomes
     from streams.errors import Refused
     from streams.experiments import load, publish
+    from streams.generations import of_live
+    from streams.log import Log
 
     settings = Settings.from_env()
+    load(settings).find(key)
+    live = of_live(settings)
+    with Log(live) as log:  # before the word: what it came to until now is part of it
+        sheets = outcomes(log, live.partitions).get(key, {})
     for left in reversed(range(5)):  # whoever else is changing it
         known = load(settings)
-        word = ended(known, key, state, _now(), reason, BY)
+        word = ended(known, key, state, _now(), reason, BY, sheets)
         try:
             if word is not None:
                 publish(settings, word)

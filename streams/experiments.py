@@ -119,8 +119,18 @@ class Decision(msgspec.Struct, frozen=True):
     by: str = ""
 
 
+class Final(msgspec.Struct, frozen=True):
+    """What the units of each arm had come to at the end: of a `models.outcomes.Sheet` the upper half, row by row."""
+
+    names: tuple[str, ...]
+    arms: dict[str, tuple[float, ...]]
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything said of an experiment; `revision` counts the words, and the newest version is the last."""
+    """Everything said of an experiment; `revision` counts the words, and the newest version is the last.
+
+    `final` is of the newest version once it ended, None where who ended it did not know.
+    """
 
     v: int = VERSION
     key: str
@@ -128,6 +138,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     state: State = "draft"
     versions: tuple[Definition, ...]
     decided: tuple[Decision, ...] = ()
+    final: Final | None = None
 
     @property
     def current(self) -> Definition:

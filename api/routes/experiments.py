@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from api.calls import SINGLE, Call
 from api.operations import Operation
+from api.outcomes import sheets
 from api.problems import Problem
 from api.replies import Reply, as_json
 from api.services import Services
@@ -102,7 +103,9 @@ def operations(services: Services) -> list[Operation]:
 
     async def end(call: Call, state: Ended) -> Reply:
         record = find(call)
-        return as_json(await follower.end(record.key, state, call.query(EndQuery).reason, call.key_id))
+        tables = services.tables
+        found = sheets(tables.outcomes(record.key)) if tables.ready else None
+        return as_json(await follower.end(record.key, state, call.query(EndQuery).reason, call.key_id, found))
 
     async def stop(call: Call) -> Reply:
         return await end(call, "stopped")

@@ -21,6 +21,16 @@ def began(tried: Tried) -> int:
     )
 
 
+def over(tried: Tried, now: int) -> int:
+    """Return when the current version ended (ms), `now` while it has not."""
+    ends = now
+    for one in reversed(tried.decided):
+        if one.state not in ("stopped", "killed"):
+            break
+        ends = one.at
+    return ends
+
+
 def catalogue(log: Log) -> dict[str, tuple[str, ...]]:
     """Return the categories of every item there is."""
     found: dict[str, tuple[str, ...]] = {}

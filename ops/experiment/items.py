@@ -13,7 +13,7 @@ from models.actions import IMPRESSION
 from models.lots import arm_of_item
 from models.outcomes import Sheet
 from models.verdict import Sheets
-from ops.experiment.catalogue import acts, began, catalogue, lists
+from ops.experiment.catalogue import acts, began, catalogue, lists, over
 from streams.experiments import Metric, Record
 from streams.log import Log
 
@@ -24,17 +24,17 @@ def outcomes(log: Log, tried: Record, now: int) -> tuple[Record, Sheets]:
     """Return the sheets of an experiment on items, and its record with a metric for each of what was counted.
 
     `lists` are those an item was shown in; each of the most frequent types of event is measured, and what it is per
-    list shown.
+    list shown; nothing counts that came after the experiment ended.
     """
-    current, since = tried.current, began(tried)
+    current, since, now = tried.current, began(tried), over(tried, now)
     arm_of = arm_of_item(current, now)
     arms = {item: arm for item in catalogue(log) if (arm := arm_of(item))}
     counted: dict[str, Counter[str]] = defaultdict(Counter)
     for slate, items in lists(log, since, Counter()):
-        if not current.surfaces or slate.surface in current.surfaces:
+        if slate.at <= now and (not current.surfaces or slate.surface in current.surfaces):
             counted["lists"].update(item for item in items if item in arms)
     for event in acts(log, 2 * since - now):
-        if event.item_id in arms and event.type != IMPRESSION:
+        if event.at <= now and event.item_id in arms and event.type != IMPRESSION:
             counted[event.type if event.at >= since else f"pre.{event.type}"][event.item_id] += 1
     frequent = sorted((kind for kind in counted if kind != "lists" and not kind.startswith("pre.")),
                       key=lambda kind: -counted[kind].total())[:TYPES]  # fmt: skip

@@ -8,8 +8,10 @@ from api.fake import Fake
 from api.guard import Guard
 from api.memory import MemoryProducer
 from api.metrics import Metrics
+from api.outcomes import sheets
 from models.outcomes import Outcomes
 from models.surfaces import load
+from models.verdict import judge
 from streams.errors import Unavailable
 from streams.experiments import Arm, Definition, Metric, Record
 from streams.settings import Settings
@@ -55,6 +57,19 @@ def test_a_breached_guardrail_stops_the_experiment_and_says_why(watched):
     assert record.decided[-1].by == "guardrail"
     assert "arm 'b' differs by -" in record.decided[-1].reason
     assert follower.assigner.known.find("try").at(NOW) is None
+
+
+def test_a_report_stands_as_it_stopped_the_experiment(watched):
+    guard, _, follower, fake = watched
+    fake.experiments["try"] = outcomes(0.1)
+    asyncio.run(guard.look())
+    stopped = judge(follower.known.find("try"), sheets(fake.state.tables.outcomes("try")), NOW)
+    fake.experiments["try"] = outcomes(0.3)  # they go on clicking
+    found = judge(follower.known.find("try"), sheets(fake.state.tables.outcomes("try")), NOW)
+
+    assert found == stopped
+    assert found.verdict == "breached"
+    assert found.notes == ("as it stood when it ended: what users did later does not count",)
 
 
 def test_it_is_stopped_once(watched):

@@ -42,6 +42,26 @@ def test_before_anyone_was_exposed_that_is_said(tried):
     assert answer.json()["verdict"] == "empty"
 
 
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_what_users_do_after_the_end_changes_no_report(tried, end):
+    draw = np.random.default_rng(1)
+
+    def came_to(rate):
+        tried.fake.experiments["try"] = Outcomes(
+            sheets={(1, "a"): drawn(draw, 2_000), (1, "b"): drawn(draw, 2_000, rate)}
+        )
+
+    came_to(0.3)
+    before = tried.client.get(KEY).json()
+    assert tried.client.post(f"/v1/experiments/try/{end}").status_code == 200
+    came_to(0.1)
+    after = tried.client.get(KEY).json()
+
+    assert after["comparisons"] == before["comparisons"]
+    assert (after["verdict"], after["units"]) == ("better", before["units"])
+    assert after["notes"] == ["as it stood when it ended: what users did later does not count"]
+
+
 def test_an_unknown_experiment_is_not_found(tried):
     answer = tried.client.get("/v1/experiments/none/report")
 

@@ -8,9 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.cli import app
+from ops.experiment.report import outcomes
 from ops.run.system import running
 from streams.events import Event
 from streams.exposures import EXPOSURE, Exposure
+from streams.log import Log
 from streams.write import EventWriter, producer
 
 pytestmark = pytest.mark.kafka
@@ -23,9 +25,16 @@ DEFINITION = {
 }  # fmt: skip
 
 
-def said(n, kind, **more):
+def said(n, kind, user=None, **more):
     at = time.time_ns() // 1_000_000
-    return Event(event_id=f"{kind}-{n}", type=kind, at=at, user_id=f"u{n}", **more)
+    return Event(event_id=f"{kind}-{n}", type=kind, at=at, user_id=f"u{n if user is None else user}", **more)
+
+
+def clicks(settings):
+    """Return how many clicks stand in the table."""
+    with Log(settings) as log:
+        found = outcomes(log, settings.partitions)["try"].values()
+    return sum(sheet.gram[0, 1 + sheet.names.index("click")] for sheet in found)
 
 
 def write(settings, events):
@@ -67,13 +76,18 @@ def test_what_people_do_stands_in_the_report_and_harm_stops_the_experiment(setti
             [said(n, "click", item_id="i") for n in range(USERS) if n % 20 == 1 or (n % 2 == 0 and n % 20)],
         )
         until(lambda: client.get("/v1/experiments/try").json()["state"] == "stopped")
-        until(lambda: report()["comparisons"][0]["control"] == 0.9)
         found, decided = report(), client.get("/v1/experiments/try").json()["decided"][-1]
 
         assert found["verdict"] == "breached"
-        assert found["comparisons"][0]["value"] == 0.1
+        assert found["units"] == {"a": USERS // 2, "b": USERS // 2}
         assert decided["by"] == "guardrail"
         assert "'b' differs by -" in decided["reason"]
+
+        # they go on clicking, and are shown no lists of it any more: what was judged stands
+        write(settings, [said(f"{n}-again", "click", user=n, item_id="j") for n in range(USERS)])
+        clicked = USERS // 2 * 9 // 10 + USERS // 2 // 10 + USERS
+        until(lambda: clicks(settings) == clicked)
+        assert report() | {"at": 0} == found | {"at": 0}
         done = CliRunner().invoke(app, ["experiment", "report", "try", "--lists", "--json"])
         told = json.loads(done.stdout)
         lists = told.pop("lists")

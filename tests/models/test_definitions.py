@@ -1,12 +1,15 @@
 """What cannot be run is refused with its reason; what runs can only be ramped and ended."""
 
 import msgspec
+import numpy as np
 import pytest
 
 from models.definitions import check, defined, ended, held, ramped, started
+from models.finals import standing
+from models.outcomes import Sheet
 from models.surfaces import load
 from streams.errors import Refused
-from streams.experiments import Arm, Definition, Known, Metric, Step, Where
+from streams.experiments import Arm, Definition, Known, Metric, Step, Where, decode, encode
 
 CONFIG = load()
 ARMS = {"a": Arm(), "b": Arm(set={"diversity": 0.5})}
@@ -224,6 +227,29 @@ def test_ends():
         ramped(with_(known, killed), "e", (Step(9, 1.0),), 7, "me")
     with pytest.raises(Refused, match="no experiment is called 'f'; there are: e"):
         ended(known, "f", "killed", 7)
+
+
+def test_the_word_that_ends_an_experiment_keeps_what_it_came_to():
+    known = running(definition())
+    gram = np.array([[2.0, 5.0], [5.0, 13.0]])
+    sheets = {
+        (1, "a"): Sheet(("lists",), gram),
+        (1, "b"): Sheet(("click",), 2 * gram),
+        (0, "a"): Sheet.empty(),
+    }
+    stopped = ended(known, "e", "stopped", 5, sheets=sheets)
+    later = {arm: Sheet(sheet.names, 9 * sheet.gram) for arm, sheet in sheets.items()}
+    read = decode({"e": encode(stopped)}).records["e"]
+    for record in (read, ended(with_(known, stopped), "e", "killed", 6, sheets=later)):
+        found = standing(record, later)
+        assert set(found) == {(1, "a"), (1, "b")}
+        for arm, sheet in found.items():
+            assert (sheet.under(sheets[arm].names) == sheets[arm].gram).all()
+            assert (sheet.gram == sheet.gram.T).all()
+    again = started(with_(known, stopped), "e", CONFIG, MODELS, 7, "me")
+    assert standing(again, later) is later
+    assert standing(define(with_(known, stopped), definition(seed="2"), at=8), later) is later
+    assert standing(ended(known, "e", "stopped", 5), later) is later
 
 
 def test_the_holdout_counts_its_words():

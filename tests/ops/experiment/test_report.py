@@ -160,6 +160,20 @@ def test_items_are_units_by_what_all_users_did_with_them(log):
     assert reported(log, 2, tried, NOW)["units"] == dict(sorted(Counter(arms.values()).items()))
 
 
+def test_items_count_nothing_that_came_after_the_end(log):
+    tried = record(unit="item", metrics={})
+    ends = (Decision("stopped", BEGAN + DAY), Decision("killed", BEGAN + 2 * DAY))
+    over = Record(key="try", state="killed", versions=tried.versions, decided=(*tried.decided, *ends))
+    slate(log, 1, "", ["i0", "i1"])
+    act(log, 1, "click", "i0", BEGAN + DAY)
+    then = reported(log, 2, tried, BEGAN + DAY)
+    slate(log, 2, "", ["i0"], at=BEGAN + DAY + 1)
+    act(log, 2, "click", "i0", BEGAN + DAY + 2)
+
+    assert reported(log, 2, over, NOW)["comparisons"] == then["comparisons"]
+    assert reported(log, 2, tried, NOW)["comparisons"] != then["comparisons"]
+
+
 def test_a_version_began_when_it_was_last_started():
     assert catalogue.began(record()) == BEGAN
     tried = record()
