@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo kernels test check lint types imports test-kafka kafka kafka-down prove crash-test bench lock clean
+.PHONY: help setup demo kernels test check lint types imports test-kafka test-spark kafka kafka-down prove crash-test bench lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,11 @@ imports: setup
 test-kafka: kernels ## the tests that need a real Apache Kafka (REFOLD_KAFKA, or one started for them: Java 17, Maven)
 	$(BIN)/python -m pytest tests/kafka -m kafka -n 2 --dist load
 
+# PySpark is half a gigabyte, so nobody gets it unasked.
+test-spark: setup ## the tests of the engine Spark, for which they install PySpark (Java 17)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[spark]' --no-build-isolation
+	$(BIN)/python -m pytest tests/ops/train/test_spark.py -m spark
+
 kafka: setup ## start a real Apache Kafka in the background, on port 9092
 	$(BIN)/refold kafka up
 
@@ -71,7 +76,7 @@ bench: setup kafka ## every measurement, on that Kafka
 
 lock: ## write the locked requirements anew (needs uv)
 	uv pip compile --quiet --generate-hashes --python-version 3.11 pyproject.toml -o requirements.lock
-	uv pip compile --quiet --generate-hashes --python-version 3.11 --all-extras --group dev pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --generate-hashes --python-version 3.11 --extra demo --extra train --extra deep --extra remote --group dev pyproject.toml -o requirements-dev.lock
 
 clean: ## remove what was made
 	rm -rf .venv .refold dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,13 +5,18 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ops.say import Json, say
 from streams.errors import Refused
 from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from ops.train.history import History
+    from ops.train.spark import Read
+    from ops.train.trails import Learn
 
 models = typer.Typer(no_args_is_help=True, help="The registry of trained models.")
 Key = Annotated[str, typer.Argument(help="name@version; a beginning of the version will do")]
@@ -50,6 +55,10 @@ def train(
             "--kind", help="a ranker of boosted trees, a model of the order of choices, or item vectors"
         ),
     ] = "boosted",
+    engine: Annotated[
+        Literal["local", "spark"],
+        typer.Option(help="of item vectors and a file or an export: what reads and holds the choices"),
+    ] = "local",
     leave_last_out: Annotated[
         bool,
         typer.Option(
@@ -70,7 +79,7 @@ def train(
     from models.boosted import Boosted
     from models.surfaces import load
     from ops.progress import bar
-    from ops.train import history
+    from ops.train import history, spark
     from ops.train.train import NAME, publish, serving, surface_of, told
     from ops.train.train import train as run
     from streams import models as registries
@@ -78,6 +87,11 @@ def train(
 
     if leave_last_out and (sort != "sequence" or file is None):
         raise Refused("--leave-last-out measures a sequence model on a file: give FILE and --kind sequence")
+    if engine == "spark" and (sort != "vectors" or (file is None and export is None)):
+        raise Refused(
+            "--engine spark learns item vectors from a file or an export: give --kind vectors and FILE or --export, "
+            "which `refold export` makes of the log"
+        )
     settings = Settings.from_env()
     config = load(settings.config)
     now = _now()
@@ -87,12 +101,14 @@ def train(
         if file is not None:
             from ops.evaluate.source import Columns, opened
 
-            columns = Columns(user, item, at, kind, "", category, positive)
-            found = history.of_file(stack.enter_context(opened(file, columns)), file.name, config.actions)
+            source = stack.enter_context(opened(file, Columns(user, item, at, kind, "", category, positive)))
+            found = history.of_file(source, file.name, config.actions)
+            read = spark.of_file(source.path, config.actions)
         elif export is not None:
             found = history.of_export(export, config.actions, upto)
+            read = spark.of_export(export, config.actions)
         else:
-            found = history.of_log(settings, config.actions, upto)
+            found, read = history.of_log(settings, config.actions, upto), None
         if leave_last_out:
             from ops.train.sequence import Plan
             from ops.train.trails import train_last_out
@@ -101,14 +117,10 @@ def train(
             return
         begin = stack.enter_context(bar("training"))
         if sort != "boosted":
-            from ops.train import sequence, trails, vectors
+            from ops.train.trails import train_trails
 
-            learn = (
-                trails.learn_sequence(found, sequence.Plan(seed=seed), _say_so)
-                if sort == "sequence"
-                else trails.learn_vectors(found, vectors.Plan(seed=seed), _say_so)
-            )
-            model, artifact = trails.train_trails(
+            learn = _learn(sort, found, read if engine == "spark" else None, seed, stack)
+            model, artifact = train_trails(
                 found, settings, config.actions, surface_of(config, surface), learn=learn, seed=seed,
                 live=serving(settings, registry, sort, Blended.of), at=now, begin=begin,
             )  # fmt: skip
@@ -123,6 +135,26 @@ def train(
     if file is None:
         publish(settings, model, artifact)
     print(json.dumps(done) if as_json else done["card"])
+
+
+def _learn(
+    sort: Literal["sequence", "vectors"],
+    found: "History",
+    read: "Read | None",
+    seed: int,
+    stack: contextlib.ExitStack,
+) -> "Learn":
+    """Return what learns from a history, or item vectors from what Spark reads where `read` is given."""
+    from ops.train import sequence, spark, trails, vectors
+
+    if sort == "sequence":
+        return trails.learn_sequence(found, sequence.Plan(seed=seed), _say_so)
+    plan = vectors.Plan(seed=seed)
+    if read is None:
+        return trails.learn_vectors(found, plan, _say_so)
+    session = spark.opened()
+    stack.callback(session.stop)
+    return spark.learn_vectors(session, read, plan, _say_so)
 
 
 @models.command("list")

@@ -113,7 +113,7 @@ def _merged(parts: Sequence[tuple[int, Iterable[Record]]], weights: Mapping[str,
         if record.topic.endswith("items"):
             yield from _listed(record, at)
         else:
-            yield from _happened(record, at, weights)
+            yield from happened(record, at, weights)
 
 
 def _placed(rank: int, records: Iterable[Record]) -> Iterator[tuple[float, int, int, int, Record]]:
@@ -129,7 +129,8 @@ def _listed(record: Record, at: int) -> Iterator[Said]:
         yield Said(at, item=(record.key or b"").decode(), catalogue=catalogue)
 
 
-def _happened(record: Record, at: int, weights: Mapping[str, float]) -> Iterator[Said]:
+def happened(record: Record, at: int, weights: Mapping[str, float]) -> Iterator[Said]:
+    """Yield what a record of the events says, that was known at a time (ms); nothing of a dead letter."""
     try:
         said = events.decode(record.value, at)
     except Refused:
