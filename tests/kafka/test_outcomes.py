@@ -57,7 +57,10 @@ def test_what_users_did_after_a_list_is_told_of_its_arm(settings, processes):
         put(*({"type": "click", "user_id": f"u{n}", "item_id": "i0"} for n in range(0, USERS, 2)))
         assert api.put("/v1/experiments/kept", json=TRIED).status_code == 200
         assert api.post("/v1/experiments/kept/start").status_code == 200
-        shown = {f"u{n}": api.get(f"/v1/recommend/u{n}").json()["arms"]["kept"] for n in range(USERS)}
+        shown = {}
+        for n in range(USERS):
+            shown[f"u{n}"] = api.get(f"/v1/recommend/u{n}").json()["arms"]["kept"]
+            put({"type": "click", "user_id": f"u{n}", "item_id": "i4"})  # faster than anybody is
         until(units, {arm: Counter(shown.values())[arm] for arm in ("old", "new")})
         again = {"type": "click", "user_id": "u1", "item_id": "i3", "event_id": "twice"}
         put(*({"type": "click", "user_id": f"u{n}", "item_id": "i2"} for n in range(USERS)), again)
@@ -74,7 +77,7 @@ def test_what_users_did_after_a_list_is_told_of_its_arm(settings, processes):
 
         left = {user: arm for user, arm in shown.items() if user != "u0"}
         of = Counter(left.values())
-        until(clicks, {arm: [of[arm], of[arm], of[arm] + (shown["u1"] == arm)] for arm in sorted(of)})
+        until(clicks, {arm: [of[arm], of[arm], 2 * of[arm] + (shown["u1"] == arm)] for arm in sorted(of)})
         until(units, dict(of))
     places = [unit for table in ("users", "outcomes") for unit in every(here, table)]
     reports = list(check(here, DEFAULTS, places))
