@@ -5,12 +5,13 @@ Other topics of the same kind, `models` and `experiments`, are read and written 
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
+import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from streams.errors import Unavailable
+from streams.errors import StateError, Unavailable
 from streams.read import records
 from streams.settings import Settings
 from streams.write import producer
@@ -37,6 +38,31 @@ def hear(said: dict[str, bytes], name: str, value: bytes | None, stands: Stands 
         said.pop(name, None)
     else:
         said[name] = word
+
+
+class Word(Protocol):
+    """What a record of such a topic says; `v` is its version."""
+
+    @property
+    def v(self) -> int:
+        """The version of the record."""
+        ...
+
+
+Said = TypeVar("Said", bound=Word)
+
+
+def word(topic: str, key: str, value: bytes, kind: type[Said], version: int) -> Said:
+    """Return what a record says; raises StateError for one that another release wrote."""
+    try:
+        found = msgspec.msgpack.decode(value, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StateError(f"the record {key!r} of the {topic} cannot be read: {error}") from None
+    if found.v != version:
+        raise StateError(
+            f"the record {key!r} of the {topic} has version {found.v}, this release reads {version}"
+        )
+    return found
 
 
 def read(settings: Settings, topic: str = TOPIC, stands: Stands = last) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from streams import control
 from streams.checks import Name, Scalar
-from streams.errors import Refused, StateError
+from streams.errors import Refused
 from streams.settings import Settings
 
 VERSION = 1
@@ -194,18 +194,10 @@ def decode(said: Mapping[str, bytes]) -> Known:
     records: dict[str, Record] = {}
     holdout = Holdout()
     for key, value in said.items():
-        found: Record | Holdout
-        try:
-            if key == HOLDOUT:
-                found = holdout = msgspec.msgpack.decode(value, type=Holdout)
-            else:
-                found = records[key] = msgspec.msgpack.decode(value, type=Record)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise StateError(f"the record {key!r} of the experiments cannot be read: {error}") from None
-        if found.v != VERSION:
-            raise StateError(
-                f"the record {key!r} of the experiments has version {found.v}, this release reads {VERSION}"
-            )
+        if key == HOLDOUT:
+            holdout = control.word(TOPIC, key, value, Holdout, VERSION)
+        else:
+            records[key] = control.word(TOPIC, key, value, Record, VERSION)
     return Known(records, holdout)
 
 

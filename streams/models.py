@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from streams import control
-from streams.errors import Refused, StateError
+from streams.errors import Refused
 from streams.settings import Settings
 
 VERSION = 1
@@ -157,18 +157,10 @@ def decode(said: dict[str, bytes]) -> Registry:
     models: dict[str, Model] = {}
     stages: dict[str, Stages] = {}
     for key, value in said.items():
-        found: Model | Stages
-        try:
-            if "@" in key:
-                found = models[key] = msgspec.msgpack.decode(value, type=Model)
-            else:
-                found = stages[key] = msgspec.msgpack.decode(value, type=Stages)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise StateError(f"the record {key!r} of the models cannot be read: {error}") from None
-        if found.v != VERSION:
-            raise StateError(
-                f"the record {key!r} of the models has version {found.v}, this release reads {VERSION}"
-            )
+        if "@" in key:
+            models[key] = control.word(TOPIC, key, value, Model, VERSION)
+        else:
+            stages[key] = control.word(TOPIC, key, value, Stages, VERSION)
     return Registry(models, stages)
 
 
