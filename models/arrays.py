@@ -3,7 +3,7 @@
 A MessagePack map of `v`, `kind`, `said` (settings of the model) and `arrays`: name, dtype, shape and bytes of each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -67,3 +67,19 @@ def unpack(data: bytes) -> tuple[str, dict[str, Any], dict[str, Array]]:
             raise StateError(f"array {name!r} of shape {raw.shape} has {len(raw.data)} bytes")
         arrays[name] = np.frombuffer(raw.data, dtype=raw.dtype).reshape(raw.shape)
     return packed.kind, packed.said, arrays
+
+
+def named(what: str, arrays: Mapping[str, Array], names: Sequence[str]) -> None:
+    """Raise StateError, which begins with `what`, unless the arrays have just these names."""
+    if sorted(arrays) != sorted(names):
+        raise StateError(f"{what} the arrays {', '.join(names)}, not {', '.join(sorted(arrays))}")
+
+
+def shaped(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise StateError, naming the array, unless each is of finite float32 and has its shape."""
+    for name, shape in shapes.items():
+        array = arrays[name]
+        if array.shape != shape or array.dtype != np.float32:
+            raise StateError(f"array {name!r} is {array.dtype} {array.shape}, not float32 {shape}")
+        if not np.isfinite(array).all():
+            raise StateError(f"array {name!r} holds numbers that are not finite")

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import named, shaped
 from streams.errors import StateError
 from streams.models import Kind
 
@@ -45,10 +46,7 @@ class SequenceModel:
     def of(cls, arrays: Mapping[str, npt.NDArray[np.float32]]) -> "SequenceModel":
         """Return the model of named arrays; raises StateError, naming what is wrong."""
         names = [field.name for field in fields(cls)]
-        if sorted(arrays) != sorted(names):
-            raise StateError(
-                f"a sequence model has the arrays {', '.join(names)}, not {', '.join(sorted(arrays))}"
-            )
+        named("a sequence model has", arrays, names)
         model = cls(**arrays)
         if model.item.ndim != 2 or model.lag.ndim != 3 or model.up.ndim != 3:
             raise StateError(f"a sequence model with items of shape {model.item.shape} is none of ours")
@@ -63,12 +61,7 @@ class SequenceModel:
             (b, d, m),
             (b, m, d),
         )
-        for name, shape in zip(names, shapes, strict=True):
-            array = arrays[name]
-            if array.shape != shape or array.dtype != np.float32:
-                raise StateError(f"array {name!r} is {array.dtype} {array.shape}, not float32 {shape}")
-            if not np.isfinite(array).all():
-                raise StateError(f"array {name!r} holds numbers that are not finite")
+        shaped(arrays, dict(zip(names, shapes, strict=True)))
         if 0 in (n, b, heads, window, m) or d % heads:
             raise StateError(
                 f"a sequence model of {n} items, {b} blocks, {heads} heads in {d} numbers is none"

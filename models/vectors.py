@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import named, shaped
 from streams.errors import StateError
 from streams.models import Kind
 
@@ -35,20 +36,12 @@ class Vectors:
     def of(cls, arrays: Mapping[str, npt.NDArray[np.float32]]) -> "Vectors":
         """Return the vectors of named arrays; raises StateError, naming what is wrong."""
         names = [field.name for field in fields(cls)]
-        if sorted(arrays) != sorted(names):
-            raise StateError(
-                f"item vectors have the arrays {', '.join(names)}, not {', '.join(sorted(arrays))}"
-            )
+        named("item vectors have", arrays, names)
         model = cls(**arrays)
         if model.item.ndim != 2 or 0 in model.item.shape:
             raise StateError(f"item vectors of shape {model.item.shape} are none")
         n, d = model.item.shape
-        for name, shape in zip(names, ((n, d), (n,), (d,)), strict=True):
-            array = arrays[name]
-            if array.shape != shape or array.dtype != np.float32:
-                raise StateError(f"array {name!r} is {array.dtype} {array.shape}, not float32 {shape}")
-            if not np.isfinite(array).all():
-                raise StateError(f"array {name!r} holds numbers that are not finite")
+        shaped(arrays, dict(zip(names, ((n, d), (n,), (d,)), strict=True)))
         return model
 
     def query(self, after: Indices) -> Floats:
