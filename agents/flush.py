@@ -29,10 +29,10 @@ MOST_BYTES = 2 << 20  # bytes of them, folding waits for the flush
 LONGEST = 1.0  # seconds between flushes under load
 BACKLOG = 500  # records in one flush that show a log being caught up with: then rows are worth gathering
 BUSY_SHARE = 4  # the pause is at least this many times the cost of the last flush
-STEADY = (
-    8 << 20
-)  # bytes a second of rows, on average: an example changes rows of a hundred other items, so where all
-SLOWEST = 3.0  # are large, flushes are fewer; rows reach serving in less than five seconds all the same
+# An example changes rows of a hundred items besides its own. Where all of them are large, flushes are fewer; rows reach
+# serving in less than five seconds all the same.
+STEADY = 8 << 20  # bytes of rows that flushes write in a second, on average
+SLOWEST = 3.0  # seconds between flushes for the sake of that
 
 
 def pause_after(least: float, cost: float, written: int, *, behind: bool) -> float:
