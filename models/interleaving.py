@@ -24,16 +24,19 @@ Teams = npt.NDArray[np.int8]  # for each place the ranking that chose it, NEITHE
 def team_draft(one: Order, other: Order, n: int, seed: str) -> tuple[Order, Teams]:
     """Return the first `n` of two rankings, drawn from a hash of `seed`, and the team of each place.
 
-    No team has a place that both rankings fill alike from the top on: a click there tells nothing of them, and credited
+    Places that both rankings fill alike from the top on have no team: a click there tells nothing of them, and credited
     by lot would only blur what others tell. Nor has one that is filled when a ranking has nothing left.
 
-    >>> order, teams = team_draft(np.array([7, 1, 2, 3]), np.array([7, 3, 2, 1]), 4, "request-1")
+    >>> order, teams = team_draft(np.array([7, 1, 2, 3]), np.array([7, 3, 2, 1]), 3, "request-1")
     >>> order.tolist(), teams.tolist()
-    ([7, 1, 2, 3], [-1, 0, 0, 1])
+    ([7, 3, 1], [-1, 1, 0])
     """
     coins = int.from_bytes(blake2b(seed.encode(), digest_size=TURNS // 8, person=b"interleaving").digest())
-    left = iter(one.tolist()), iter(other.tolist())
-    order: dict[int, int] = {}  # its team by candidate
+    same = min(len(one), len(other), n)
+    differ = np.flatnonzero(one[:same] != other[:same])
+    alike = int(differ[0]) if len(differ) else same
+    order = dict.fromkeys(one[:alike].tolist(), NEITHER)  # its team by candidate
+    left = iter(one[alike:].tolist()), iter(other[alike:].tolist())
     while len(order) < n:
         begins, coins = coins & 1, coins >> 1
         picks = []
@@ -46,11 +49,7 @@ def team_draft(one: Order, other: Order, n: int, seed: str) -> tuple[Order, Team
             for each in (*picks, *left[FIRST], *left[SECOND]):
                 order[each] = NEITHER if each in picks else order.get(each, NEITHER)
             break
-    same = min(len(one), len(other), n)
-    differ = np.flatnonzero(one[:same] != other[:same])
-    teams = np.array([*order.values()][:n], np.int8)
-    teams[: differ[0] if len(differ) else same] = NEITHER
-    return np.array([*order][:n], np.int64), teams
+    return np.array([*order][:n], np.int64), np.array([*order.values()][:n], np.int8)
 
 
 def told(items: Sequence[str], teams: Teams) -> bytes:

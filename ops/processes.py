@@ -141,7 +141,10 @@ class Process:
         self.check()
 
     def stop(self, grace: float = 10) -> int:
-        """Ask it and its children to end, kill what is left after `grace` seconds, return the exit code."""
+        """Ask it and its children to end, kill what is left after `grace` seconds, return the exit code.
+
+        What it said to the end has been heard then.
+        """
         if self.poll() is None:
             self._signal(signal.SIGTERM)
             try:
@@ -150,6 +153,7 @@ class Process:
             finally:  # an impatient second Ctrl-C lands here too
                 self._signal(signal.SIGKILL)
                 self._child.wait()
+        self.drain()
         return self._child.returncode
 
     def detach(self) -> None:

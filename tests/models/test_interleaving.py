@@ -1,7 +1,7 @@
 """A draft is fair: where two rankings are equally good, neither is preferred, whatever people click."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.interleaving import FIRST, NEITHER, SECOND, credit, preference, team_draft, told
@@ -33,6 +33,7 @@ def test_a_draft_holds_the_best_of_both_once(rankings, n, seed):
 
 
 @given(RANKINGS, st.integers(1, 12))
+@example(([0, 1, 2, 3], [0, 2, 1, 3]), 3)  # turns from the very top gave one team both places that tell
 def test_teams_are_as_large_as_each_other_beyond_what_both_fill_alike(rankings, n):
     one, other = rankings
     _, teams = drafted(one, other, n, "seed")
