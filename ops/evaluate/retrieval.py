@@ -10,21 +10,19 @@ from ops.evaluate.paired import Paired
 from ops.evaluate.served import FULL, LIGHT, Served
 from ops.evaluate.world import World
 
-SAMPLE = 5_000  # predictions, about, that the engine answers too
-
 
 class Retrieval:
-    """Asks the engine for each n-th of what was ranked exactly, about SAMPLE out of so many `events`.
+    """Asks the engine for each `every`-th of what was ranked exactly.
 
     `candidates` loses what is not among the candidates, ranked as exactly as the rest; `engine` is the list served,
     `full` the one that a `ranker` of the registry makes, if there is one.
     """
 
-    def __init__(self, world: World, events: int, ranker: Ranker | None = None) -> None:
+    def __init__(self, world: World, every: int, ranker: Ranker | None = None) -> None:
         self.candidates, self.engine = Paired(), Paired()
         self.full = Paired() if ranker is not None else None
         self._served = Served(world, ranker)
-        self._every = max(1, events // SAMPLE)
+        self._every = every
         self._seen = 0
 
     def predict(self, judge: Judge, user: str, after: Sequence[str], item: str, at: int, rank: int) -> None:  # noqa: ARG002

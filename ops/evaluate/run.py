@@ -27,6 +27,7 @@ from streams.errors import Refused
 from streams.events import Event
 
 STALE = (5, 3600)  # seconds of event time: what serving promises, and an outage
+SAMPLE = 5_000  # predictions, about, that the engine answers too, where it has to follow what is learned in between
 SPANS = 100  # points of a plot
 
 
@@ -54,7 +55,8 @@ def evaluate(
         run.looks += [each.predict for each in stale]
         losses = {f"{each.seconds} s stale": each.paired for each in stale}
         if retrieval or isinstance(model, Boosted):
-            asked = Retrieval(run.world, source.events // every, model)
+            each = source.events // every // SAMPLE if protocol == "prequential" else 1
+            asked = Retrieval(run.world, max(1, each), model)
             run.looks.append(asked.predict)
             losses |= {"candidates": asked.candidates, "engine": asked.engine}
             name = "the model" if isinstance(model, Boosted) else "the model, served"

@@ -149,6 +149,15 @@ def test_the_engine_ranks_a_small_catalogue_as_ranking_all_of_it_does(tmp_path, 
         assert part["hr@1"] == part["exact_hr@1"] == said["hr@1"]
 
 
+@pytest.mark.parametrize(("protocol", "asked"), [("prequential", 0.1), ("leave-last-out", 1.0)])
+def test_the_engine_is_asked_for_a_sample_while_it_learns_and_for_all_who_are_left_out(
+    tmp_path, monkeypatch, protocol, asked
+):
+    monkeypatch.setattr("ops.evaluate.run.SAMPLE", 40)
+    said = measured(written(tmp_path, shopping()), protocol, retrieval=True)
+    assert said["losses"]["engine"]["predicted"] == int(said["predicted"] * asked) > 0
+
+
 @pytest.mark.parametrize(
     ("choices", "more", "said", "reason"),
     [
