@@ -58,10 +58,7 @@ class Filter:
             if (need := least - len(pool.slots)) <= 0:
                 break
             places.hold(pool.slots)
-            slots = more()
-            slots = slots[places.find(slots) < 0]
-            slots = slots[self(slots)][:need]
-            added = merge([(SOURCES.index("backfill"), slots)], places, need)
+            added = merge([(SOURCES.index("backfill"), more(need, places))], places, need)
             pool = Pool(
                 np.concatenate([pool.slots, added.slots]),
                 np.concatenate([pool.source, added.source]),
@@ -73,15 +70,23 @@ class Filter:
         places.hold(pool.slots)
         return pool
 
-    def _popular(self) -> Slots:
+    def _popular(self, _: int, places: Places) -> Slots:
+        trends = self._state.trends
         if self.wanted is None:
-            return self._state.trends.popular_all
-        return np.concatenate(
-            [NONE[0], *(self._state.trends.by_category(code) for code in self.wanted.tolist())]
-        )
+            return self._others(trends.popular_all, places)
+        known = [trends.by_category(code) for code in self.wanted.tolist()]
+        return self._others(np.concatenate([NONE[0], *known]), places)
 
-    def _any(self) -> Slots:
-        return np.arange(len(self._state.columns), dtype=np.int64)
+    def _any(self, need: int, places: Places) -> Slots:
+        hashes = self._state.columns.seen_hash  # not slots, which differ by process
+        slots = self._others(np.arange(len(self._state.columns), dtype=np.int64), places)
+        if need < len(slots):  # it may be the whole catalogue, of which a few are wanted
+            slots = slots[np.argpartition(hashes[slots], need)[:need]]
+        return slots[np.argsort(hashes[slots])]
+
+    def _others(self, slots: Slots, places: Places) -> Slots:
+        slots = slots[places.find(slots) < 0]
+        return slots[self(slots)]
 
 
 def nothing(places: Places) -> Pool:
