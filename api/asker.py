@@ -61,13 +61,15 @@ def asker_of(state: State, user: User | None, request: Request, here: list[Spars
     asker.seen = np.frombuffer(bytes(user.seen), dtype="<u4")
     asker.events = sum(user.totals.values())
     known = columns.category_code
+    # Shares of everything: which categories and items happen to be known here must not move those of the others.
+    liked = {name: current(total, now, HALF_LIFE) for name, total in user.affinity.items()}
     asker.affinity = shares(
-        (known[name], current(total, now, HALF_LIFE))
-        for name, total in user.affinity.items()
-        if name in known
+        ((known[name], total) for name, total in liked.items() if name in known),
+        sum(map(abs, liked.values())),
     )
-    rows = columns.categories[asker.recent[:SESSION]].tolist()
-    asker.session = shares((code, FADING**k) for k, row in enumerate(rows) for code in row if code >= 0)
+    newest = ((FADING**k, columns.slot_of.get(item)) for k, item in enumerate(user.trail[:SESSION]))
+    rows = [(share, columns.categories[slot].tolist()) for share, slot in newest if slot is not None]
+    asker.session = shares((code, share) for share, row in rows for code in row if code >= 0)
     _remember(asker, user, columns)
     return asker
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from models.content import SKETCH, TERMS, sketch, terms
 from models.items import CHOICES, PRIOR_CTR, VALUE, WINDOWS, ItemRow, ctr
+from models.lately import Totals
 from models.users import seen_hash
 
 CATEGORIES = 4  # of an item, used in ranking
@@ -23,9 +24,9 @@ class Columns:
     """The items of a replica, column by column; `capacity` doubles when it is reached.
 
     Times are float64 ms since 1970. `tiles`, `choices` and `values` hold windows of models.items: tile number, and
-    sums of (this tile, the tile before), shape (slot, window, 2). `hour`, `day`, `week` (choices in the last of
-    each) and `trend` come from api/trends.py. `terms` are what the catalogue says (models/content.py), 0 for none;
-    `described` tells whether it says anything, in words or by a vector of the client's.
+    sums of (this tile, the tile before), shape (slot, window, 2); `totals` are those of all items' choices. `terms`
+    are what the catalogue says (models/content.py), 0 for none; `described` tells whether it says anything, in words
+    or by a vector of the client's.
     """
 
     def __init__(self, capacity: int = 1024) -> None:
@@ -51,11 +52,8 @@ class Columns:
             "seen_hash": ((), np.uint32, 0),
             "terms": ((TERMS,), np.int16, 0),
             "described": ((), np.bool_, False),
-            "hour": ((), np.float32, 0.0),
-            "day": ((), np.float32, 0.0),
-            "week": ((), np.float32, 0.0),
-            "trend": ((), np.float32, 0.0),
         }
+        self.totals = Totals()
         self.listed: npt.NDArray[np.bool_]
         self.available: npt.NDArray[np.bool_]
         self.published_at: npt.NDArray[np.float64]
@@ -73,10 +71,6 @@ class Columns:
         self.seen_hash: npt.NDArray[np.uint32]
         self.terms: npt.NDArray[np.int16]
         self.described: npt.NDArray[np.bool_]
-        self.hour: npt.NDArray[np.float32]
-        self.day: npt.NDArray[np.float32]
-        self.week: npt.NDArray[np.float32]
-        self.trend: npt.NDArray[np.float32]
         for name, (inner, kind, fill) in self._shape.items():
             setattr(self, name, np.full((capacity, *inner), fill, dtype=kind))
         self._sketches: npt.NDArray[np.float16] | None = None  # none as long as no client gives a vector
@@ -128,8 +122,10 @@ class Columns:
         self.examined[slots] = examined
         self.ctr[slots] = ctr(answered, examined)
         windows = np.array([row.windows for _, row in rows], dtype=np.float64)
+        self.totals.add(self.tiles[slots], self.choices[slots], -1)
         self.tiles[slots] = windows[:, :, 0]
         self.choices[slots] = windows[:, :, (1 + CHOICES, 4 + CHOICES)]
+        self.totals.add(self.tiles[slots], self.choices[slots])
         self.values[slots] = windows[:, :, (1 + VALUE, 4 + VALUE)]
         return slots
 
@@ -141,11 +137,13 @@ class Columns:
         """Forget what a deleted row said; the slot stays. Return it, or None for an unknown item."""
         slot = self.slot_of.get(item)
         if slot is not None:
+            self.totals.add(self.tiles[[slot]], self.choices[[slot]], -1)
             self._blank(slot)
         return slot
 
     def clear(self) -> None:
         """Forget what all rows said; the slots stay."""
+        self.totals = Totals()
         self._blank(slice(None))
 
     def _blank(self, which: int | slice) -> None:

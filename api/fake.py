@@ -105,25 +105,15 @@ class Fake:
         columns.put_all([(item, self.items[item]) for item in sorted(self._dirty)])
         self._dirty.clear()
         size = len(columns)
-        for window, name in enumerate(("hour", "day", "week")):
-            getattr(columns, name)[:size] = self._sliding(window, now)
-        columns.trend[:size] = np.log1p(columns.day[:size]) - np.log1p(columns.week[:size] / 7.0)
+        _, day, week, _ = lately(columns, slice(size), now)
         order = np.argsort(-columns.chosen[:size], kind="stable")
         self.popular_all = order[columns.listed[order]]
-        self.trending = np.argsort(-columns.trend[:size], kind="stable")[:MOST]
+        self.trending = np.argsort(np.log1p(week / 7.0) - np.log1p(day), kind="stable")[:MOST]
         born = np.where(np.isnan(columns.published_at), columns.first_at, columns.published_at)[:size]
         self.fresh = np.argsort(-np.nan_to_num(born, nan=np.inf), kind="stable")[:MOST]
         self._guess = self._placer.fit() or self._guess
         self._exact, self.likes = self._placer.place(np.arange(size), self._guess)
         self.y = self._exact.astype(np.float16)
-
-    def _sliding(self, window: int, now: int) -> Floats:
-        tile, rest = divmod(now, WINDOWS[window])
-        size = len(self.columns)
-        tiles, (this, before) = self.columns.tiles[:size, window], self.columns.choices[:size, window].T
-        left = 1.0 - rest / WINDOWS[window]
-        sums = np.where(tiles == tile, this + before * left, np.where(tiles == tile - 1, this * left, 0.0))
-        return sums.astype(np.float32)
 
     def user(self, user_id: str) -> User | None:
         """Return a user's row."""

@@ -93,9 +93,9 @@ class World:
             30 * 86_400_000, items
         )
         columns.last_at[every] = self.now - random.exponential(3_600_000, items)
-        for name, share in (("week", 0.2), ("day", 0.03), ("hour", 0.002)):
-            getattr(columns, name)[every] = columns.chosen[every] * share
-        columns.trend[every] = random.normal(0, 1, items)
+        columns.tiles[every] = [self.now // span for span in WINDOWS]
+        columns.choices[every] = columns.chosen[every, None, None] * np.array([[0.002], [0.03], [0.2]])
+        columns.totals.add(columns.tiles[every], columns.choices[every])
         return columns
 
     def _learned(self, items: int) -> Lore:

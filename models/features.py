@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.decay import DAY
+from models.lately import Totals
 from models.places import Slots
 from models.stack import SIGNALS
 
@@ -103,16 +104,15 @@ assert NAMES[LEARNED] == SIGNALS, "the stack's signals stand together, in its or
 
 
 class Items(Protocol):
-    """The columns of items a request reads, each indexed by slot."""
+    """The columns of items a request reads, each indexed by slot; `totals` are those of all their windows."""
 
     chosen: Floats
     examined: Floats
     ctr: Floats
     boost: Floats
-    hour: Floats
-    day: Floats
-    week: Floats
-    trend: Floats
+    tiles: Codes
+    choices: Floats
+    totals: Totals
     published_at: npt.NDArray[np.float64]
     first_at: npt.NDArray[np.float64]
     categories: Codes

@@ -1,6 +1,7 @@
 """Gather: the feature matrix of a request, one row per candidate, by numpy alone."""
 
 from collections.abc import Iterable
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from models.decay import DAY
 from models.features import COLUMN, LEARNED, NAMES, NO_CODES, Asker, Codes, Floats, Items, Sparse
 from models.items import PRIOR_CTR
+from models.lately import lately
 from models.places import Places, Slots
 
 FADING = 0.8  # weight of the next older item of a history
@@ -30,14 +32,14 @@ def gather(asker: Asker, items: Items, places: Places, signals: Floats, relevanc
         ("repeated", (asker.history, _faded(asker.last, asker.now))),
     ):
         scatter(row[name], places, sparse)
+    hour, day, week, row["trend"][:] = lately(items, slots, int(asker.now))
     for name, counts in (
-        ("popular_hour", items.hour),
-        ("popular_day", items.day),
-        ("popular_week", items.week),
-        ("popular_all", items.chosen),
+        ("popular_hour", hour),
+        ("popular_day", day),
+        ("popular_week", week),
+        ("popular_all", items.chosen[slots]),
     ):
-        np.log(counts[slots] + np.float32(1.0), out=row[name])
-    row["trend"][:] = items.trend[slots]
+        np.log(counts + np.float32(1.0), out=row[name])
     row["ctr"][:] = np.log(items.ctr[slots] / np.float32(PRIOR_CTR))
     examined = items.examined[slots]
     row["ctr_known"][:] = examined / (examined + np.float32(20.0))
@@ -65,8 +67,8 @@ def seen(asker: Asker, items: Items, slots: Slots) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def shares(pairs: Iterable[tuple[int, float]]) -> tuple[Codes, Floats]:
-    """Return (code, weight) pairs as distinct codes and their shares of the sum of absolute weights.
+def shares(pairs: Iterable[tuple[int, float]], whole: float = 0.0) -> tuple[Codes, Floats]:
+    """Return (code, weight) pairs as distinct codes and their shares of `whole`, by default their absolute sum.
 
     >>> shares([(4, 1.0), (2, 2.0), (4, 1.0)])
     (array([4, 2], dtype=int32), array([0.5, 0.5], dtype=float32))
@@ -74,7 +76,7 @@ def shares(pairs: Iterable[tuple[int, float]]) -> tuple[Codes, Floats]:
     sums: dict[int, float] = {}
     for code, weight in pairs:
         sums[code] = sums.get(code, 0.0) + weight
-    whole = sum(map(abs, sums.values()))
+    whole = whole or sum(map(abs, sums.values()))
     if not whole:
         return NO_CODES
     values = np.fromiter(sums.values(), dtype=np.float64, count=len(sums)) / whole
@@ -95,8 +97,8 @@ def _summed(above: Codes, known: Codes, values: Floats) -> Floats | float:
     # The first entry stands for none, the last for every other code.
     dense = np.zeros(int(known.max()) + 3, dtype=np.float32)
     dense[known + 1] = values
-    summed: Floats = dense.take(above, mode="clip") @ np.ones(above.shape[1], dtype=np.float32)
-    return summed
+    # Code after code, not by an inner product: what that rounds depends on how many rows there are.
+    return reduce(np.add, dense.take(above.T, mode="clip"))
 
 
 def _faded(since: npt.NDArray[np.float64], now: float) -> Floats:

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,23 @@ class Row:
     wanted: bool
 
 
+def row_of(
+    number: int, user: str, item: str, at: int, kind: str, value: float | None,
+    categories: Sequence[str] | None, wanted: bool,
+) -> Row:  # fmt: skip
+    """Return the row of these values of our own Parquet file."""
+    event = Event(
+        event_id=str(number),
+        type=kind,
+        at=at,
+        user_id=user,
+        item_id=item,
+        value=value,
+        categories=tuple(categories or ()),
+    )
+    return Row(number, event, wanted)
+
+
 @dataclass(frozen=True)
 class Source:
     """A file's events in a Parquet file of our own, and what is to be said of them.
@@ -66,17 +83,8 @@ class Source:
         table = pl.scan_parquet(self.path)
         for start in range(0, self.events, BATCH):
             batch = table.slice(start, BATCH).collect().iter_rows()
-            for number, (user, item, at, kind, value, categories, wanted) in enumerate(batch, start):
-                event = Event(
-                    event_id=str(number),
-                    type=kind,
-                    at=at,
-                    user_id=user,
-                    item_id=item,
-                    value=value,
-                    categories=tuple(categories or ()),
-                )
-                yield Row(number, event, wanted)
+            for number, values in enumerate(batch, start):
+                yield row_of(number, *values)
 
 
 @contextlib.contextmanager

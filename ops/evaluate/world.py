@@ -12,6 +12,7 @@ from models.users import User
 from streams.events import Event
 from streams.examples import Choice
 from streams.items import Item
+from streams.touches import Touch
 
 
 class World:
@@ -41,10 +42,14 @@ class World:
         if touch is not None:
             items.touch(self.items.setdefault(touch.item, ItemRow()), touch)
             self.touched.add(touch.item)
-            amount = touch.weight * growth(touch.at, popular.HALF_LIFE)
-            for context in touch.contexts:
-                popular.choose(self.contexts.setdefault(context, Popular()), touch.item, amount)
+            self.favour(touch)
         return choice
+
+    def favour(self, touch: Touch) -> None:
+        """Fold a touch into what is popular in its contexts."""
+        amount = touch.weight * growth(touch.at, popular.HALF_LIFE)
+        for context in touch.contexts:
+            popular.choose(self.contexts.setdefault(context, Popular()), touch.item, amount)
 
     def put(self, item: str, catalogue: Item | None) -> None:
         """Fold a record of the catalogue."""

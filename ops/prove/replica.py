@@ -122,10 +122,10 @@ def replica(scene: Scene) -> None:
                 member.wanted = True
                 _ready(asker)
         scene.writer.join()
-        cluster.settled()
-        wait(lambda: _health(asker).get("lag") == 0, "the replica has read everything", 60)
-        time.sleep(1)
-        scene.differences += _stale(cluster.settings, asker)[:10]
+    cluster.settled()  # the last list has been asked for: each is a slate, and a slate is folded too
+    wait(lambda: _health(asker).get("lag") == 0, "the replica has read everything", 60)
+    time.sleep(1)
+    scene.differences += _stale(cluster.settings, asker)[:10]
     for code in member.codes:
         if code != -9:
             scene.differences.append(f"the API process ended with code {code}: {member.words}")

@@ -4,13 +4,18 @@ import contextlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from models.actions import weight_of
-from ops.evaluate.source import Source
+from ops.evaluate.source import Row, Source
 from ops.log import manifest as manifests
 from ops.log.imports import records as exported
+from ops.log.manifest import Spans
+from ops.progress import Advance
+from ops.train.moments import Moment, Part, met
+from ops.train.scene import Scene
 from streams import events, items
 from streams.errors import Refused
 from streams.events import Event
@@ -19,7 +24,6 @@ from streams.log import Log, Record
 from streams.settings import Settings
 
 TOPICS = ("items", "events")  # at the same moment the catalogue is heard first
-Spans = dict[str, dict[int, tuple[int, int]]]
 
 
 class Said(NamedTuple):
@@ -34,11 +38,38 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """Everything said; `read` begins anew with every call. `span` are the offsets of the log, `data` a file's name."""
+    """Everything said, folded by one process record by record: `ops.train.moments.Past`.
+
+    `read` begins anew with every call. `span` are the offsets of the log, `data` a file's name.
+    """
 
     read: Callable[[], Iterator[Said]]
     span: Spans
     data: str = ""
+
+    def count(self) -> int:
+        """Return how many records were said."""
+        return sum(1 for _ in self.read())
+
+    def time(self, number: int) -> int:
+        """Return when a record became known, in ms."""
+        return next(islice(self.read(), number, None)).at
+
+    def moments(self, scene: Scene, part: Part, advance: Advance) -> Iterator[Moment]:
+        """Fold everything into a scene; yield each moment of a part while the scene stands just before it."""
+        own: dict[str, set[str]] = {}
+        for number, said in enumerate(self.read()):
+            event = said.event
+            if event is None:
+                scene.put(said.item, said.catalogue)
+            else:
+                moment = None
+                if said.wanted:
+                    moment = met(event, said.at, number, own.setdefault(event.user, set()), part)
+                if moment is not None:
+                    yield moment
+                scene.fold(event)
+            advance(1)
 
 
 def of_file(source: Source, name: str, weights: Mapping[str, float]) -> History:
@@ -47,13 +78,9 @@ def of_file(source: Source, name: str, weights: Mapping[str, float]) -> History:
     def read() -> Iterator[Said]:
         known = set()
         for row in source:
-            event = row.event
-            wanted = row.wanted and weight_of(weights, event.type, event.value) > 0
-            yield Said(event.at, event, wanted)
-            if event.item_id and event.item_id not in known:
-                known.add(event.item_id)
-                listed = Item(categories=event.categories)
-                yield Said(event.at, item=event.item_id, catalogue=listed)
+            item = row.event.item_id or ""
+            yield from said_by_row(row, weights, new=item not in known)
+            known.add(item)
 
     return History(read, {}, name)
 
@@ -109,11 +136,7 @@ def _merged(parts: Sequence[tuple[int, Iterable[Record]]], weights: Mapping[str,
     """Yield what records say in the order of their times; of equal ones catalogue first, then by partition."""
     ordered = (_placed(rank, records) for rank, records in parts)
     for *_, record in heapq.merge(*ordered, key=lambda placed: placed[:4]):
-        at = round(record.timestamp * 1000)
-        if record.topic.endswith("items"):
-            yield from _listed(record, at)
-        else:
-            yield from happened(record, at, weights)
+        yield from said_by_record(record, weights)
 
 
 def _placed(rank: int, records: Iterable[Record]) -> Iterator[tuple[float, int, int, int, Record]]:
@@ -123,14 +146,30 @@ def _placed(rank: int, records: Iterable[Record]) -> Iterator[tuple[float, int, 
         yield reached, rank, record.partition, record.offset, record
 
 
+def said_by_row(row: Row, weights: Mapping[str, float], *, new: bool) -> Iterator[Said]:
+    """Yield what a row of a file says; a `new` item enters the catalogue behind it."""
+    event = row.event
+    yield Said(event.at, event, row.wanted and weight_of(weights, event.type, event.value) > 0)
+    if new:
+        yield Said(event.at, item=event.item_id or "", catalogue=Item(categories=event.categories))
+
+
+def said_by_record(record: Record, weights: Mapping[str, float]) -> Iterator[Said]:
+    """Yield what a record of the catalogue or of the events says; nothing of a dead letter."""
+    at = round(record.timestamp * 1000)
+    if record.topic.endswith("items"):
+        yield from _listed(record, at)
+    else:
+        yield from _happened(record, at, weights)
+
+
 def _listed(record: Record, at: int) -> Iterator[Said]:
     with contextlib.suppress(Refused, UnicodeDecodeError):  # a dead letter already
         catalogue = None if record.value is None else items.decode(record.value)
         yield Said(at, item=(record.key or b"").decode(), catalogue=catalogue)
 
 
-def happened(record: Record, at: int, weights: Mapping[str, float]) -> Iterator[Said]:
-    """Yield what a record of the events says, that was known at a time (ms); nothing of a dead letter."""
+def _happened(record: Record, at: int, weights: Mapping[str, float]) -> Iterator[Said]:
     try:
         said = events.decode(record.value, at)
     except Refused:

@@ -2,10 +2,9 @@
 
 import tempfile
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,8 @@ from models.evaluation import MISS, Judged
 from models.features import COLUMN, Floats
 from models.ranker import Lineup
 from models.surfaces import Surface
-from ops.train.history import History
+from ops.progress import Advance
+from ops.train.moments import Part, Past
 from ops.train.scene import Scene
 
 TOP, DRAWN = (
@@ -23,9 +23,6 @@ TOP, DRAWN = (
 )  # candidates kept of a choice that is trained on: the most relevant, and of the others by lot
 OF = ("sizes", "chosen", "popular", "earlier", "before", "candidates")  # numbers of a choice
 RELEVANCE = COLUMN["relevance"]
-Part = Callable[
-    [int], str | None
-]  # the part that a choice belongs to by its number among all events, None for none
 See = Callable[[Lineup], Floats]  # what is kept of candidates: (n, columns)
 
 
@@ -125,9 +122,8 @@ def features(lineup: Lineup) -> Floats:
 
 
 def gather(
-    history: History, scene: Scene, surface: Surface, part: Part, seed: int, advance: Callable[[int], None],
-    see: See = features,
-) -> dict[str, Rows]:  # fmt: skip
+    past: Past, scene: Scene, surface: Surface, part: Part, seed: int, advance: Advance, see: See = features
+) -> dict[str, Rows]:
     """Fold a history and return, by part, the rows of its choices; those of `train` are a sample of the candidates.
 
     By default their features are kept.
@@ -136,40 +132,29 @@ def gather(
     its user chose something before, and never the same item.
     """
     kept: dict[str, Kept] = {}
-    own: dict[str, set[str]] = {}
-    for number, said in enumerate(history.read()):
-        if said.event is None:
-            scene.put(said.item, said.catalogue)
-            continue
-        event, item = said.event, said.event.item_id or ""
-        chosen = own.setdefault(event.user, set()) if said.wanted else None
-        if chosen and item not in chosen and (name := part(number)) is not None:
-            scene.settle(said.at)
-            lineup = scene.look(event.user, said.at, surface)
-            slots, matrix = lineup.slots, see(lineup)
-            place = np.flatnonzero(slots == scene.columns.slot_of.get(item, -1))
-            target = int(place[0]) if len(place) else -1
-            people = scene.columns.chosen[slots]
-            of = (
-                int(np.count_nonzero(people >= people[target])) if target >= 0 else MISS,
-                len(chosen),
-                int(people[target]) if target >= 0 else 0,
-                len(slots),
+    for moment in past.moments(scene, part, advance):
+        scene.settle(moment.at)
+        lineup = scene.look(moment.user, moment.at, surface)
+        slots, matrix = lineup.slots, see(lineup)
+        place = np.flatnonzero(slots == scene.columns.slot_of.get(moment.item, -1))
+        target = int(place[0]) if len(place) else -1
+        people = scene.columns.chosen[slots]
+        of = (
+            int(np.count_nonzero(people >= people[target])) if target >= 0 else MISS,
+            moment.earlier,
+            int(people[target]) if target >= 0 else 0,
+            len(slots),
+        )
+        rows, drawn = np.arange(len(slots)), np.zeros(len(slots), dtype=np.float32)
+        if moment.part == "train":
+            rows, drawn = sampled(
+                lineup.rows[:, RELEVANCE], target, np.random.default_rng((seed, moment.number))
             )
-            rows, drawn = np.arange(len(slots)), np.zeros(len(slots), dtype=np.float32)
-            if name == "train":
-                rows, drawn = sampled(
-                    lineup.rows[:, RELEVANCE], target, np.random.default_rng((seed, number))
-                )
-                target = int(np.flatnonzero(rows == target)[0]) if target >= 0 else -1
-            if target >= 0 or name != "train":
-                if name not in kept:
-                    kept[name] = Kept()
-                kept[name].add(matrix[rows], slots[rows], drawn, said.at, target, *of)
-        if chosen is not None:
-            chosen.add(item)
-        scene.fold(event)
-        advance(1)
+            target = int(np.flatnonzero(rows == target)[0]) if target >= 0 else -1
+        if target >= 0 or moment.part != "train":
+            if moment.part not in kept:
+                kept[moment.part] = Kept()
+            kept[moment.part].add(matrix[rows], slots[rows], drawn, moment.at, target, *of)
     return {name: held.rows() for name, held in kept.items()}
 
 
@@ -188,19 +173,3 @@ def sampled(
     drawn = np.zeros(len(top) + len(own) + len(lot), dtype=np.float32)
     drawn[len(top) + len(own) :] = np.log(max(1, len(rest)) / max(1, len(lot)))
     return np.concatenate([top, own, lot]), drawn
-
-
-def parts_of(count: int, wanted: Mapping[str, tuple[float, float, int]]) -> Part:
-    """Return which of `count` events belong to which part: a span in shares of all, and about how many of it.
-
-    Which ones are taken follows from their numbers alone.
-    """
-
-    def part(number: int) -> str | None:
-        lot = crc32(number.to_bytes(8, "little")) / 2**32
-        for name, (first, end, most) in wanted.items():
-            if first * count <= number < end * count and lot * (end - first) * count < most:
-                return name
-        return None
-
-    return part

@@ -1,40 +1,49 @@
-"""Spark: the choices that item vectors learn from, read and held by PySpark, for logs that outgrow one machine.
+"""Spark: what was said, read and put into order by PySpark, for logs that outgrow one machine; and item vectors of it.
 
-Rows of choices, their order and the products with them are made where the data lies; what comes back are the keys of
-the items and a number for each item and axis.
+For the vectors, choices and the products with them are made where the data lies; what comes back are the keys of the
+items and a number for each item and axis. Rows of a ranker are made by `ops.train.stages`.
 """
 
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from operator import add
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.actions import weight_of
+from ops.evaluate.source import row_of
 from ops.log import manifest as manifests
-from ops.train.history import happened
+from ops.train.history import TOPICS, Said, said_by_record, said_by_row
 from ops.train.trails import Learn, Learned
 from ops.train.vectors import Counts, Doubles, Plan, common, matrix, train_vectors
 from streams.errors import Refused, Unavailable
 from streams.log import Record
 
 Session = Any  # pyspark.sql.SparkSession; an extra
-Place = tuple[int, ...]  # where a choice stands in the order of all
+VALUES = ("user", "item", "at", "kind", "value", "categories", "wanted")  # columns of a file in order
+CONTENT = ("key", "value", "headers")
+HEADERS = "array<struct<name:string,value:binary>>"
+
+
+Heard = Any  # an RDD of `At`, in the order in which it became known
+
+
+class At(NamedTuple):
+    """Something said, and the latest time (ms) up to it: a clock set back does not part what is in order."""
+
+    reached: int
+    said: Said
 
 
 class Choice(NamedTuple):
-    """Someone chose an item."""
+    """Someone chose an item; `place` orders all choices."""
 
     user: str
     item: str
-    place: Place
-
-
-Read = Callable[[Session, int], Any]  # an RDD of choices known before a time (ms)
+    place: int
 
 
 def opened() -> Session:
@@ -54,64 +63,76 @@ def opened() -> Session:
         raise Unavailable(f"Spark does not start, it needs Java 17 or newer: {error}") from None
 
 
-def learn_vectors(session: Session, read: Read, plan: Plan, tell: Callable[[str], None]) -> Learn:
-    """Return what learns item vectors from choices; it raises as `train_vectors` does."""
+def of_file(session: Session, ordered: Path, weights: Mapping[str, float]) -> Heard:
+    """Return what is said by a file as `ops.evaluate.source` has put it into order."""
+    from pyspark.sql import Window  # noqa: PLC0415 - an extra
+    from pyspark.sql.functions import col  # noqa: PLC0415
+    from pyspark.sql.functions import min as least  # noqa: PLC0415
+
+    rows = session.read.parquet(str(ordered)).select("_metadata.row_index", *VALUES)
+    new = col("row_index") == least("row_index").over(Window.partitionBy("item"))
+    return (
+        rows.select("row_index", *VALUES, new)
+        .orderBy("row_index")
+        .rdd.flatMap(partial(_of_row, dict(weights)))
+    )
+
+
+def _of_row(weights: Mapping[str, float], told: Any) -> Iterator[At]:
+    *values, new = told
+    for said in said_by_row(row_of(*values), weights, new=new):
+        yield At(said.at, said)
+
+
+def of_export(
+    session: Session, folder: Path, weights: Mapping[str, float], until: int | None = None
+) -> Heard:
+    """Return what is said by an export up to a time (ms); Spark must find its files under the same path everywhere."""
+    from pyspark.sql import Window  # noqa: PLC0415 - an extra
+    from pyspark.sql.functions import col, lit, unix_millis  # noqa: PLC0415
+    from pyspark.sql.functions import max as most  # noqa: PLC0415
+
+    frames = []
+    for rank, topic in enumerate(TOPICS):
+        files = [str(folder / file.path) for file in manifests.read(folder).files if file.topic == topic]
+        if files:
+            frame = session.read.option("mergeSchema", "true").parquet(*files)
+            if "headers" not in frame.columns:
+                frame = frame.withColumn("headers", lit(None).cast(HEADERS))
+            at = unix_millis("timestamp").alias("at")
+            frames.append(frame.select(lit(rank).alias("rank"), "partition", "offset", at, *CONTENT))
+    if not frames:
+        return session.sparkContext.emptyRDD()
+    earlier = Window.partitionBy("rank", "partition").orderBy("offset")
+    records = reduce(lambda one, other: one.union(other), frames).withColumn(
+        "reached", most("at").over(earlier)
+    )
+    if until is not None:
+        records = records.where(col("reached") <= until)
+    return records.orderBy("reached", "rank", "partition", "offset").rdd.flatMap(
+        partial(_of_record, dict(weights))
+    )
+
+
+def _of_record(weights: Mapping[str, float], row: Any) -> Iterator[At]:
+    headers = tuple((header.name, bytes(header.value)) for header in row.headers or ())
+    key, value = (None if held is None else bytes(held) for held in (row.key, row.value))
+    record = Record(TOPICS[row.rank], row.partition, row.offset, key, value, row.at / 1000, headers)
+    return (At(row.reached, said) for said in said_by_record(record, weights))
+
+
+def learn_vectors(heard: Heard, plan: Plan, tell: Callable[[str], None]) -> Learn:
+    """Return what learns item vectors from the choices in what was heard; it raises as `train_vectors` does."""
 
     def learn(before: int) -> Learned:
-        choices = Spread(read(session, before))
+        choices = Spread(
+            heard.filter(lambda one: one.reached < before and one.said.wanted and one.said.event.item_id)
+            .zipWithIndex()
+            .map(lambda one: Choice(one[0].said.event.user, one[0].said.event.item_id, one[1]))
+        )
         return Learned(choices.keys, *train_vectors(choices, plan, tell))
 
     return learn
-
-
-def of_file(ordered: Path, weights: Mapping[str, float]) -> Read:
-    """Return what reads the choices of a file as `ops.evaluate.source` has put it into order."""
-    weighs = dict(weights)
-
-    def read(session: Session, before: int) -> Any:
-        rows = session.read.parquet(str(ordered)).where(f"wanted and at < {before}")
-        chosen = rows.selectExpr("user", "item", "_metadata.row_index", "kind", "value").rdd
-        return chosen.filter(lambda row: weight_of(weighs, row.kind, row.value) > 0).map(
-            lambda row: Choice(row.user, row.item, (row.row_index,))
-        )
-
-    return read
-
-
-def of_export(folder: Path, weights: Mapping[str, float]) -> Read:
-    """Return what reads the choices of an export, whose files Spark must find under the same path everywhere."""
-    files = [file.path for file in manifests.read(folder).files if file.topic == "events"]
-    weighs = dict(weights)
-
-    def read(session: Session, before: int) -> Any:
-        from pyspark.sql import Window  # noqa: PLC0415 - an extra
-        from pyspark.sql.functions import col, lit, unix_millis  # noqa: PLC0415
-        from pyspark.sql.functions import max as most  # noqa: PLC0415
-
-        if not files:
-            return session.sparkContext.emptyRDD()
-        frame = session.read.option("mergeSchema", "true").parquet(*(str(folder / file) for file in files))
-        if "headers" not in frame.columns:
-            frame = frame.withColumn("headers", lit(None))
-        earlier = Window.partitionBy("partition").orderBy("offset")
-        at = unix_millis("timestamp")
-        # a clock set back must not part a partition's order: see ops.train.history
-        rows = frame.select(
-            "partition", "offset", at.alias("at"), "value", "headers", most(at).over(earlier).alias("reached")
-        )
-        return rows.where(col("reached") < before).rdd.flatMap(partial(_chosen, weighs))
-
-    return read
-
-
-def _chosen(weights: Mapping[str, float], row: Any) -> Iterator[Choice]:
-    """Yield the choices of a record of the log."""
-    headers = tuple((header.name, bytes(header.value)) for header in row.headers or ())
-    value = None if row.value is None else bytes(row.value)
-    record = Record("events", row.partition, row.offset, None, value, row.at / 1000, headers)
-    for n, said in enumerate(happened(record, row.at, weights)):
-        if said.event is not None and said.wanted and said.event.item_id:
-            yield Choice(said.event.user, said.event.item_id, (row.reached, row.partition, row.offset, n))
 
 
 class Spread:
@@ -144,7 +165,7 @@ class Spread:
         return product
 
 
-def _rows(items: int, people: Iterable[Iterable[tuple[Place, int]]]) -> Iterator[Any]:
+def _rows(items: int, people: Iterable[Iterable[tuple[int, int]]]) -> Iterator[Any]:
     """Yield one matrix of the people of a part."""
     trails = [np.array([slot for _, slot in sorted(own)], np.int32) for own in people]
     yield matrix([trail for trail in trails if len(trail) > 1], items)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice, takewhile
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from ops.train.blends import fit_blend
 from ops.train.card import measured as figures_of
 from ops.train.card import span_of
 from ops.train.history import History
+from ops.train.moments import Past
 from ops.train.rows import Rows
 from ops.train.scene import Scene
 from ops.train.sequence import Plan, Trail, measured, train_sequence
@@ -65,7 +66,7 @@ def trails(history: History, before: float = np.inf) -> tuple[list[str], list[Tr
 
 
 def train_trails(
-    history: History, settings: Settings, weights: Mapping[str, float], surface: Surface, *, learn: Learn,
+    past: Past, settings: Settings, weights: Mapping[str, float], surface: Surface, *, learn: Learn,
     seed: int, live: Blended | None, at: int, begin: Begin,
 ) -> tuple[Model, bytes]:  # fmt: skip
     """Return a version (made at `at`, ms) and its artifact, not stored yet, measured on the last fifth of a history.
@@ -73,8 +74,8 @@ def train_trails(
     It is named after its kind, and compared with `live`, or with the online stack where no version is live. Raises
     Refused as `learn`, `gathered` and `fit_blend` do.
     """
-    said = counted(history)
-    learned = learn(next(islice(history.read(), int(LEARNED * said), None)).at)
+    said = counted(past)
+    learned = learn(past.time(int(LEARNED * said)))
     keys, model = learned.keys, learned.model
     seen = Blended(keys, model, Blend(0.0, 0.0, 0.0), calibration.Platt())
     last: list[Lineup] = []
@@ -87,7 +88,7 @@ def train_trails(
             np.float32
         )
 
-    rows = gathered(history, said, Scene(weights, settings.dimensions), surface, LATER, seed, begin, see)
+    rows = gathered(past, said, Scene(weights, settings.dimensions), surface, LATER, seed, begin, see)
     valid, test = rows["valid"], rows["test"]
     blend = fit_blend(valid)
     curve = calibration.platt(_sums(blend, valid), valid.labels)
@@ -98,7 +99,7 @@ def train_trails(
     name = name_of(artifact)
     version = Model(
         name=model.kind, version=version_of(name), kind=model.kind, artifact=name, size=len(artifact), features=READ,
-        against=live.version if live is not None else STACK, span=history.span, data=history.data, made_at=at, **found,
+        against=live.version if live is not None else STACK, span=past.span, data=past.data, made_at=at, **found,
     )  # fmt: skip
     return msgspec.structs.replace(version, card=_card(version, learned.facts, blend)), artifact
 

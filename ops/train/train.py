@@ -19,8 +19,8 @@ from ops.progress import Begin
 from ops.registry.gates import held_by
 from ops.train.card import card
 from ops.train.fit import Fitted, fit
-from ops.train.history import History
-from ops.train.rows import Rows, See, features, gather, parts_of
+from ops.train.moments import Past, parts_of
+from ops.train.rows import Rows, See, features, gather
 from ops.train.scene import Scene
 from streams import artifacts, models
 from streams.errors import Refused
@@ -49,7 +49,7 @@ class Trained:
 
 
 def train(
-    history: History, settings: Settings, weights: Mapping[str, float], surface: Surface,
+    past: Past, settings: Settings, weights: Mapping[str, float], surface: Surface,
     *, trials: int, seed: int, live: Boosted | None, at: int, begin: Begin,
 ) -> Trained:  # fmt: skip
     """Return a ranker trained on a history and measured on its last fifth; raises Refused for one that teaches nothing.
@@ -57,7 +57,7 @@ def train(
     It is compared with `live`, or with the online stack where no version is live.
     """
     scene = Scene(weights, settings.dimensions)
-    rows = gathered(history, counted(history), scene, surface, SPANS, seed, begin)
+    rows = gathered(past, counted(past), scene, surface, SPANS, seed, begin)
     fitted = fit(rows["train"], rows["valid"], trials, seed, begin(trials))
     artifact = fitted.ranker.pack()
     name = artifacts.name_of(artifact)
@@ -65,27 +65,27 @@ def train(
     model = Model(
         name=NAME, version=version_of(name), kind=KIND, artifact=name, size=len(artifact),
         features=fitted.ranker.features, against=live.version if live is not None else STACK,
-        span=history.span, data=history.data, made_at=at, **measured,
+        span=past.span, data=past.data, made_at=at, **measured,
     )  # fmt: skip
     counts = {part: len(held) for part, held in rows.items()}
     written = msgspec.structs.replace(model, card=card(model, fitted, counts))
     return Trained(written, artifact, fitted)
 
 
-def counted(history: History) -> int:
+def counted(past: Past) -> int:
     """Return how many records a history has; raises Refused for none."""
-    said = sum(1 for _ in history.read())
+    said = past.count()
     if not said:
         raise Refused("the span holds no record: there is nothing to learn from")
     return said
 
 
 def gathered(
-    history: History, said: int, scene: Scene, surface: Surface, spans: Mapping[str, tuple[float, float, int]],
+    past: Past, said: int, scene: Scene, surface: Surface, spans: Mapping[str, tuple[float, float, int]],
     seed: int, begin: Begin, see: See = features,
 ) -> dict[str, Rows]:  # fmt: skip
     """Return the rows of every one of `spans` of a history of `said` records; raises Refused for one without."""
-    rows = gather(history, scene, surface, parts_of(said, spans), seed, begin(said), see)
+    rows = gather(past, scene, surface, parts_of(said, spans), seed, begin(said), see)
     if missing := sorted(spans.keys() - rows.keys()):
         raise Refused(
             f"a history of {said} records has no choice in {' and '.join(missing)}: choices count of users who "

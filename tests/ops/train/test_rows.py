@@ -10,7 +10,8 @@ from models.evaluation import MISS
 from models.features import COLUMN, NAMES
 from models.surfaces import load
 from ops.train.history import History, Said
-from ops.train.rows import DRAWN, TOP, Rows, gather, parts_of, sampled
+from ops.train.moments import parts_of
+from ops.train.rows import DRAWN, TOP, Rows, gather, sampled
 from ops.train.scene import Scene
 from streams.events import Event
 from streams.items import Item
