@@ -11,7 +11,8 @@ from api.state import State
 from models import actions
 from models.decay import current, growth
 from models.features import Floats
-from models.items import WINDOWS, ItemRow, list_item, touch
+from models.items import ItemRow, list_item, touch
+from models.lately import lately
 from models.learned import COMMON, Learned
 from models.learner import Learner
 from models.outcomes import Outcomes, change

@@ -17,7 +17,7 @@ from api.state import State
 from bench.index import Catalogue
 from models import actions
 from models.features import Floats
-from models.items import ItemRow
+from models.items import WINDOWS, ItemRow
 from models.learned import BIAS, CHOSEN, COMMON, MET, PAGE, PAGES, RECENT, USED, Learned
 from models.outcomes import Outcomes
 from models.users import User, react

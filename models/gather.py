@@ -98,7 +98,8 @@ def _summed(above: Codes, known: Codes, values: Floats) -> Floats | float:
     dense = np.zeros(int(known.max()) + 3, dtype=np.float32)
     dense[known + 1] = values
     # Code after code, not by an inner product: what that rounds depends on how many rows there are.
-    return reduce(np.add, dense.take(above.T, mode="clip"))
+    summed: Floats = reduce(np.add, dense.take(above.T, mode="clip"))
+    return summed
 
 
 def _faded(since: npt.NDArray[np.float64], now: float) -> Floats:

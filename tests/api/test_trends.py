@@ -1,14 +1,14 @@
 """The picture of the columns: windows equal the folds', lists hold what they promise."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.columns import Columns
 from api.trends import FRESH, LISTED, RISING, Trends
 from models.decay import DAY
-from models.items import CHOICES, WINDOWS, ItemRow, list_item, sliding
+from models.items import CHOICES, WINDOWS, ItemRow, list_item
+from models.lately import lately
 from streams.items import Item
 
 HOUR = WINDOWS[0]
@@ -37,23 +37,6 @@ def shown(rows, now=NOW):
     return trends
 
 
-@settings(deadline=None, max_examples=40)
-@given(
-    st.lists(st.lists(st.integers(0, 20 * DAY), max_size=12), min_size=1, max_size=8),
-    st.integers(0, 21 * DAY),
-)
-def test_windows_are_those_of_the_rows(ages, later):
-    rows = [item([NOW - age for age in one]) for one in ages]
-    trends = shown(rows, NOW + later)
-    for n, row in enumerate(rows):
-        for window, span, values in zip(
-            row.windows, WINDOWS, (trends.hour, trends.day, trends.week), strict=True
-        ):
-            assert values[n] == pytest.approx(sliding(window, span, NOW + later, CHOICES), abs=1e-4)
-    assert np.isfinite(trends.trend).all()
-    assert trends.hour is trends._columns.hour
-
-
 def steady(n, per_day=24):
     return item([NOW - k * (DAY // per_day) - n for k in range(13 * per_day)])
 
@@ -64,8 +47,9 @@ def test_a_burst_is_a_trend_and_one_click_is_not():
     rows.append(item([NOW - 1000]))
     trends = shown(rows)
     assert trends.trending.tolist() == [30]
-    assert trends.trend[31] < RISING
-    assert abs(np.median(trends.trend[:30])) < 0.5
+    *_, trend = lately(trends._columns, slice(32), NOW)
+    assert trend[31] < RISING
+    assert abs(np.median(trend[:30])) < 0.5
 
 
 def test_what_all_do_together_is_no_trend():
@@ -115,7 +99,8 @@ def test_every_category_has_its_own_order():
         slots = trends.by_category(code)
         expected = [n for n in range(40) if name in rows[n].catalogue["categories"]]
         assert sorted(slots.tolist()) == expected
-        assert trends.week[slots].tolist() == sorted(trends.week[slots].tolist(), reverse=True)
+        _, _, week, _ = lately(trends._columns, slots, NOW)
+        assert week.tolist() == sorted(week.tolist(), reverse=True)
     assert trends.by_category(99).tolist() == []
 
 
@@ -124,18 +109,6 @@ def test_without_items_there_is_nothing_and_many_are_bounded():
     assert len(empty.trending) == len(empty.fresh) == len(empty.popular_all) == 0
     many = shown([item([NOW]) for _ in range(LISTED + 5)])
     assert len(many.popular_all) == len(many.fresh) == LISTED
-
-
-def test_an_item_that_comes_between_two_pictures_counts_nothing():
-    trends = shown([item([NOW])])
-    columns = trends._columns
-    for n in range(1, 3000):
-        columns.slot(f"i{n}")
-    assert trends.week[2999] == 0.0
-    picture = trends.compute(NOW)
-    columns.slot("one more")
-    trends.show(picture)
-    assert trends.week[0] == 1.0
 
 
 @settings(deadline=None, max_examples=20)

@@ -8,7 +8,8 @@ from api.answers import Request
 from api.asker import asker_of, popular_here
 from api.fake import Fake
 from models.features import CATALOGUE, COLUMN, LEARNED, NAMES, Asker
-from models.gather import gather, seen, shares
+from models.gather import FADING, gather, seen, shares
+from models.lately import lately
 from models.places import Places
 from models.stack import SIGNALS
 from streams.events import Event
@@ -61,7 +62,7 @@ def test_a_row_does_not_depend_on_the_other_rows(slots):
     assert together.dtype == np.float32
     assert np.isfinite(together).all()
     for n, slot in enumerate(slots[:5]):
-        np.testing.assert_allclose(matrix([slot])[0], together[n], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(matrix([slot])[0], together[n])
 
 
 def test_features_are_what_their_names_say():
@@ -74,7 +75,9 @@ def test_features_are_what_their_names_say():
     assert features["repeated"].max() == features["repeated"][last]
     assert features["seen"].sum() == len({item for item, *_ in user.history})
     np.testing.assert_allclose(features["popular_all"], np.log1p(columns.chosen[:60]))
-    np.testing.assert_allclose(features["popular_hour"], np.log1p(columns.hour[:60]))
+    hour, *_, trend = lately(columns, slice(60), NOW)
+    np.testing.assert_allclose(features["popular_hour"], np.log1p(hour))
+    np.testing.assert_array_equal(features["trend"], trend)
     assert features["in_context"].max() == 1.0
     old, boosted = columns.slot_of["i14"], columns.slot_of["i7"]
     np.testing.assert_allclose(features["freshness"][old], 0.25)
@@ -90,6 +93,29 @@ def test_features_are_what_their_names_say():
     same = features["affinity"][columns.categories[:60, 0] == columns.categories[last, 0]]
     assert (same == same[0]).all()
     assert same[0] > 0
+
+
+def test_what_is_known_of_others_moves_no_share():
+    """Neither a category that no item has, nor a choice whose item is not known yet, changes the shares of the rest."""
+    before, user = asker(), FAKE.user("u1")
+    liked, trail = dict(user.affinity), list(user.trail)
+    of = dict(zip(before.affinity[0].tolist(), before.affinity[1].tolist(), strict=True))
+    try:
+        user.affinity["nobody's"] = sum(user.affinity.values())  # as much as all others together
+        after = asker()
+        halved = dict(zip(after.affinity[0].tolist(), after.affinity[1].tolist(), strict=True))
+        assert halved == {code: np.float32(share / 2) for code, share in of.items()}
+        user.trail[:0] = ["not here yet"]
+        codes = [FAKE.columns.categories[FAKE.columns.slot_of[item], 0] for item in user.trail[1:5]]
+        weights = {int(code): 0.0 for code in codes}
+        for k, code in enumerate(codes, 1):
+            weights[int(code)] += FADING**k
+        found = dict(zip(*(part.tolist() for part in asker().session), strict=True))
+        assert found == {code: np.float32(one / sum(weights.values())) for code, one in weights.items()}
+    finally:
+        user.affinity.clear()
+        user.affinity.update(liked)
+        user.trail[:] = trail
 
 
 def test_a_stranger_has_no_personal_features():

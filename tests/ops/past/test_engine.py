@@ -106,14 +106,13 @@ def test_what_goes_on_shows_what_was_replayed_to_there(world, tmp_path):
             "ctr",
             "last_at",
             "terms",
-            "hour",
-            "day",
-            "week",
-            "trend",
+            "tiles",
+            "choices",
         ):
             assert np.array_equal(
                 getattr(mine, name)[order], getattr(theirs, name)[their_order], equal_nan=True
             )
+        assert np.array_equal(mine.totals.at(world.now), theirs.totals.at(world.now))
         y, their_y = (then.state.vectors.y for then in (moved, there))
         assert np.allclose(y[order], their_y[their_order], atol=2e-3)
         for context in ("all", "category:kind-1", "surface:home", "country:de"):
