@@ -71,6 +71,7 @@ bench: setup kafka ## every measurement, on that Kafka
 	$(BIN)/refold bench serve --json
 	$(BIN)/refold bench experiments --json
 	$(BIN)/refold bench score --json
+	$(BIN)/refold bench learn --json
 	$(BIN)/refold bench assign --json
 	$(BIN)/refold bench ahead --json
 

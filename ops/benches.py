@@ -69,6 +69,17 @@ def score(
 
 
 @bench.command()
+def learn(
+    items: Annotated[int, typer.Option(help="items that a catalogue of 10,000 is compared with")] = 1_000_000,
+    as_json: Json = False,
+) -> None:
+    """What folding and learning cost on one core, with few items and with many, and memory."""
+    from bench.learn import run
+
+    _end(run(items), as_json)
+
+
+@bench.command()
 def ahead(
     items: Annotated[int, typer.Option(help="items in the catalogue")] = 20_000,
     minutes: Annotated[int, typer.Option(help="simulated minutes, with and without")] = 5,
