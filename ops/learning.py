@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,8 +15,10 @@ from streams.errors import Refused
 from streams.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ops.train.history import History
-    from ops.train.spark import Read
+    from ops.train.spark import Heard, Session
     from ops.train.trails import Learn
 
 models = typer.Typer(no_args_is_help=True, help="The registry of trained models.")
@@ -57,7 +60,7 @@ def train(
     ] = "boosted",
     engine: Annotated[
         Literal["local", "spark"],
-        typer.Option(help="of item vectors and a file or an export: what reads and holds the choices"),
+        typer.Option(help="of a file or an export, not of a sequence model: what reads and folds it"),
     ] = "local",
     leave_last_out: Annotated[
         bool,
@@ -80,6 +83,7 @@ def train(
     from models.surfaces import load
     from ops.progress import bar
     from ops.train import history, spark
+    from ops.train.stages import Staged
     from ops.train.train import NAME, publish, serving, surface_of, told
     from ops.train.train import train as run
     from streams import models as registries
@@ -87,10 +91,10 @@ def train(
 
     if leave_last_out and (sort != "sequence" or file is None):
         raise Refused("--leave-last-out measures a sequence model on a file: give FILE and --kind sequence")
-    if engine == "spark" and (sort != "vectors" or (file is None and export is None)):
+    if engine == "spark" and (sort == "sequence" or (file is None and export is None)):
         raise Refused(
-            "--engine spark learns item vectors from a file or an export: give --kind vectors and FILE or --export, "
-            "which `refold export` makes of the log"
+            "--engine spark trains a boosted ranker or item vectors on a file or an export: give FILE or --export, "
+            "which `refold export` makes of the log, and another --kind than sequence"
         )
     settings = Settings.from_env()
     config = load(settings.config)
@@ -103,31 +107,33 @@ def train(
 
             source = stack.enter_context(opened(file, Columns(user, item, at, kind, "", category, positive)))
             found = history.of_file(source, file.name, config.actions)
-            read = spark.of_file(source.path, config.actions)
+            read = partial(spark.of_file, ordered=source.path, weights=config.actions)
         elif export is not None:
             found = history.of_export(export, config.actions, upto)
-            read = spark.of_export(export, config.actions)
+            read = partial(spark.of_export, folder=export, weights=config.actions, until=upto)
         else:
-            found, read = history.of_log(settings, config.actions, upto), None
+            found = history.of_log(settings, config.actions, upto)
         if leave_last_out:
             from ops.train.sequence import Plan
             from ops.train.trails import train_last_out
 
             say(train_last_out(found, Plan(seed=seed), _say_so), as_json)
             return
+        heard = _heard(read, stack) if engine == "spark" else None
+        past = found if heard is None else Staged(heard, found.span, found.data, config.actions)
         begin = stack.enter_context(bar("training"))
         if sort != "boosted":
             from ops.train.trails import train_trails
 
-            learn = _learn(sort, found, read if engine == "spark" else None, seed, stack)
+            learn = _learn(sort, found, heard, seed)
             model, artifact = train_trails(
-                found, settings, config.actions, surface_of(config, surface), learn=learn, seed=seed,
+                past, settings, config.actions, surface_of(config, surface), learn=learn, seed=seed,
                 live=serving(settings, registry, sort, Blended.of), at=now, begin=begin,
             )  # fmt: skip
             done = told(registry, model, published=file is None)
         else:
             trained = run(
-                found, settings, config.actions, surface_of(config, surface), trials=trials, seed=seed,
+                past, settings, config.actions, surface_of(config, surface), trials=trials, seed=seed,
                 live=serving(settings, registry, NAME, Boosted.of), at=now, begin=begin,
             )  # fmt: skip
             model, artifact = trained.model, trained.artifact
@@ -137,24 +143,25 @@ def train(
     print(json.dumps(done) if as_json else done["card"])
 
 
-def _learn(
-    sort: Literal["sequence", "vectors"],
-    found: "History",
-    read: "Read | None",
-    seed: int,
-    stack: contextlib.ExitStack,
-) -> "Learn":
-    """Return what learns from a history, or item vectors from what Spark reads where `read` is given."""
+def _heard(read: "Callable[[Session], Heard]", stack: contextlib.ExitStack) -> "Heard":
+    """Return what Spark reads, in a session that ends with the stack."""
+    from ops.train import spark
+
+    session = spark.opened()
+    stack.callback(session.stop)
+    return read(session)
+
+
+def _learn(sort: Literal["sequence", "vectors"], found: "History", heard: "Heard", seed: int) -> "Learn":
+    """Return what learns from a history, or item vectors from what Spark has `heard`, None for without Spark."""
     from ops.train import sequence, spark, trails, vectors
 
     if sort == "sequence":
         return trails.learn_sequence(found, sequence.Plan(seed=seed), _say_so)
     plan = vectors.Plan(seed=seed)
-    if read is None:
+    if heard is None:
         return trails.learn_vectors(found, plan, _say_so)
-    session = spark.opened()
-    stack.callback(session.stop)
-    return spark.learn_vectors(session, read, plan, _say_so)
+    return spark.learn_vectors(heard, plan, _say_so)
 
 
 @models.command("list")

@@ -8,17 +8,24 @@ import numpy as np
 import pytest
 
 from models.actions import DEFAULTS
+from models.surfaces import load
 from ops.evaluate.source import Columns, opened
 from ops.log import export, manifest
 from ops.train import history, spark, trails
+from ops.train.moments import parts_of
+from ops.train.rows import gather
+from ops.train.scene import Scene
+from ops.train.stages import Staged
 from ops.train.vectors import Plan
-from streams import events
+from streams import events, items
 from streams.errors import Refused
 from streams.events import Event
+from streams.items import Item
 from streams.log import Record
 
 START = 1_750_000_000_000
 PLAN = Plan(width=8, rounds=20)
+HOME = load().surfaces["home"]
 
 
 def test_without_the_package_it_is_said_what_to_install(monkeypatch):
@@ -65,8 +72,8 @@ def same(learned, other):
         assert wanted.std() > 0.1
 
 
-def both(session, read, heard, before):
-    mine = spark.learn_vectors(session, read, PLAN, lambda _: None)(before)
+def both(read, heard, before):
+    mine = spark.learn_vectors(read, PLAN, lambda _: None)(before)
     return mine, trails.learn_vectors(heard, PLAN, lambda _: None)(before)
 
 
@@ -77,7 +84,7 @@ def test_a_file_gives_the_same_vectors(session, tmp_path):
     file.write_text("\n".join(["user,item,at,type", *rows]))
     with opened(file, Columns(kind="type")) as source:
         heard = history.of_file(source, file.name, DEFAULTS)
-        same(*both(session, spark.of_file(source.path, DEFAULTS), heard, START + 250_000))
+        same(*both(spark.of_file(session, source.path, DEFAULTS), heard, START + 250_000))
 
 
 def records(partition):
@@ -94,10 +101,30 @@ def records(partition):
         yield Record("events", partition, offset, b"k", value, at / 1000, headers)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    files = tuple(file for n in range(3) for file in export.files(tmp_path, "events", n, list(records(n))))
-    spans = {"events": {n: (0, len(list(records(n)))) for n in range(3)}, "items": {}}
+def listed(partition):
+    """The catalogue: some items are dated, one is taken back, one is no record."""
+    own = [n for n in range(40) if n % 3 == partition]
+    for offset, n in enumerate([*own, own[0], own[1]]):
+        at = START - 5_000 + 20_000 * offset
+        item = Item(title=f"thing {n}", categories=(f"c{n % 5}",), published_at=START if n % 2 else None)
+        value = items.encode(item)
+        if offset == len(own):
+            value = None if partition else b"\xc1"
+        yield Record("items", partition, offset, f"i{n}".encode(), value, at / 1000)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("backup")
+    said = {"events": records, "items": listed}
+    held = {topic: {n: list(of(n)) for n in range(3)} for topic, of in said.items()}
+    files = tuple(
+        file
+        for topic, parts in held.items()
+        for n, own in parts.items()
+        for file in export.files(tmp_path, topic, n, own)
+    )
+    spans = {topic: {n: (0, len(own)) for n, own in parts.items()} for topic, parts in held.items()}
     manifest.write(
         tmp_path,
         manifest.Manifest(
@@ -117,10 +144,51 @@ def folder(tmp_path):
 @pytest.mark.spark
 def test_an_export_gives_the_same_vectors(session, folder):
     heard = history.of_export(folder, DEFAULTS)
-    same(*both(session, spark.of_export(folder, DEFAULTS), heard, START + 250_000))
+    same(*both(spark.of_export(session, folder, DEFAULTS), heard, START + 250_000))
 
 
 @pytest.mark.spark
 def test_what_teaches_nothing_is_refused(session, folder):
     with pytest.raises(Refused, match="0 people chose two items or more; item vectors need 20"):
-        spark.learn_vectors(session, spark.of_export(folder, DEFAULTS), PLAN, lambda _: None)(START)
+        spark.learn_vectors(spark.of_export(session, folder, DEFAULTS), PLAN, lambda _: None)(START)
+
+
+def rows_of(past):
+    scene = Scene(DEFAULTS, 16)
+    part = parts_of(past.count(), {"train": (0.2, 0.6, 60), "test": (0.6, 1.0, 60)})
+    return gather(past, scene, HOME, part, 1, lambda _: None)
+
+
+def same_rows(found, wanted):
+    assert found.keys() == wanted.keys() == {"train", "test"}
+    for name, rows in wanted.items():
+        assert len(rows) > 20
+        assert rows.matrix.std(axis=0).astype(bool).sum() > 12
+        for field in rows.__dataclass_fields__:
+            assert getattr(found[name], field).tobytes() == getattr(rows, field).tobytes(), (name, field)
+
+
+@pytest.mark.spark
+def test_a_file_gives_the_same_rows(session, tmp_path):
+    rows = [
+        f"{one.user_id},{one.item_id},{one.at},{one.type},c{int(one.item_id[1:]) % 5}|all" for one in told()
+    ]
+    file = tmp_path / "events.csv"
+    file.write_text("\n".join(["user,item,at,type,category", *rows]))
+    with opened(file, Columns(kind="type", category="category")) as source:
+        heard = history.of_file(source, file.name, DEFAULTS)
+        found = Staged(spark.of_file(session, source.path, DEFAULTS), heard.span, heard.data, DEFAULTS)
+
+        assert found.count() == heard.count()
+        assert found.time(400) == heard.time(400)
+        same_rows(rows_of(found), rows_of(heard))
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("until", [None, START + 200_000])
+def test_an_export_gives_the_same_rows(session, folder, until):
+    heard = history.of_export(folder, DEFAULTS, until)
+    found = Staged(spark.of_export(session, folder, DEFAULTS, until), heard.span, heard.data, DEFAULTS)
+
+    assert (found.count(), found.span) == (heard.count(), heard.span)
+    same_rows(rows_of(found), rows_of(heard))
