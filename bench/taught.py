@@ -19,6 +19,7 @@ from models.learned import (
     PAGES,
     RECENT,
     RING,
+    SPANS,
     USED,
     Learned,
 )
@@ -59,7 +60,7 @@ def taught(order: Ranked, dimensions: int) -> Learned:
     numbers[:, HEAT_BIAS], numbers[:, HEAT_OUT] = 2.0 * chosen, 0.03 * chosen
     numbers[:, HEAT_INTO] = 5.0 * chosen**0.45
     numbers[:, MET] = common.choices - random.exponential(items / chosen)
-    numbers[:, RECENT:] = chosen[:, None] * (0.0001, 0.001, 0.01)
+    numbers[:, RECENT : RECENT + len(SPANS)] = chosen[:, None] * (0.0001, 0.001, 0.01)
     _neighbours(learned, order, np.minimum(24.0 * chosen**0.85, items / 2), random)
     return learned
 
