@@ -18,7 +18,7 @@ from bench.index import Catalogue
 from models import actions
 from models.features import Floats
 from models.items import WINDOWS, ItemRow
-from models.learned import BIAS, CHOSEN, COMMON, MET, PAGE, PAGES, RECENT, USED, Learned
+from models.learned import BIAS, CHOSEN, COMMON, MET, PAGE, PAGES, RECENT, SPANS, USED, Learned
 from models.outcomes import Outcomes
 from models.users import User, react
 from streams.events import Event
@@ -107,7 +107,7 @@ class World:
         learner.out[:], learner.into[:] = vectors[:, :-1], vectors[:, :-1]
         numbers[:, BIAS], numbers[:, CHOSEN] = vectors[:, -1], self.columns.chosen[:items]
         numbers[:, MET] = CHOICES - random.exponential(1e6, items)
-        numbers[:, RECENT:] = numbers[:, [CHOSEN]] * (0.001, 0.01, 0.1)
+        numbers[:, RECENT : RECENT + len(SPANS)] = numbers[:, [CHOSEN]] * (0.001, 0.01, 0.1)
         numbers[:, USED] = used = np.minimum(4.0 * numbers[:, CHOSEN], PAGES * PAGE).astype(np.int64)
         held = -(-used // PAGE)
         learner.ready(pages=int(held.sum()))
