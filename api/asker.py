@@ -12,6 +12,7 @@ from models.decay import current
 from models.features import NONE, Asker, Sparse
 from models.gather import FADING, shares
 from models.places import Places
+from models.stack import stage_of
 from models.users import HALF_LIFE, User, contexts, react
 
 SESSION = 5  # last items whose categories say what the user is after right now
@@ -58,6 +59,7 @@ def asker_of(state: State, user: User | None, request: Request, here: list[Spars
         return asker
     asker.recent = columns.slots(user.trail)
     asker.after = state.lore.after(user.trail)
+    asker.stage = stage_of(user.known, len(user.trail))
     asker.seen = np.frombuffer(bytes(user.seen), dtype="<u4")
     asker.events = sum(user.totals.values())
     known = columns.category_code

@@ -195,7 +195,7 @@ class Funnel:
         of the guessed place; counts of the item alone stay what they are.
         """
         lore, after, vectors = self._state.lore, self._asker.after, self._state.vectors
-        signals = lore.signals(after, slots)
+        signals = lore.signals(after, slots, self._asker.stage)
         new = np.flatnonzero(vectors.guessed(slots) & placed.any(axis=1))
         query = lore.query(after) if len(new) else None
         if query is not None:

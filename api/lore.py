@@ -120,10 +120,10 @@ class Lore:
         ids = [self._columns.ids[slot] for slot in slots.tolist()]
         return list(zip(ids, strengths.tolist(), strict=True))
 
-    def signals(self, after: After, columns: Slots) -> Floats:
-        """Return the signals of items (n, SIGNALS) for someone with a trail."""
+    def signals(self, after: After, columns: Slots, stage: int = FREE) -> Floats:
+        """Return the signals of items (n, SIGNALS) for someone with a trail, at a stage."""
         own = self.slots(columns)
-        rows = stack.signals(self.learned, after, np.maximum(own, 0))
+        rows = stack.signals(self.learned, after, np.maximum(own, 0), stage)
         if (unknown := own == FREE).any():
             self._blank.common.choices = self.learned.common.choices
             rows[unknown] = stack.signals(self._blank, NOBODY, np.zeros(1, dtype=np.int32))

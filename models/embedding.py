@@ -1,9 +1,10 @@
 """The embedding: an item's place among next choices, and the softmax step that learns it from sampled negatives.
 
-A trail is the fading sum of the `into` vectors of its newest items, of length one; an item's logit is the inner
-product of that with its `out` vector, and its bias. Negatives are drawn from recent choices and from all items, and
-each is weighed by the inverse of how often it is drawn, so that the sum over them is that over all (Bengio and
-Senécal 2008, "Adaptive importance sampling"). Steps are row-wise Adagrad (Duchi, Hazan and Singer 2011).
+A trail is the fading sum of the vectors of its newest items, of length one; an item's logit is the inner product of
+that with its `out` vector, and its bias. In a trail an item stands as the sum of its `out` vector, which says what it
+is like, and its `into` vector, which says how what comes after it differs. Negatives are drawn from recent choices and
+from all items, and each is weighed by the inverse of how often it is drawn, so that the sum over them is that over all
+(Bengio and Senécal 2008, "Adaptive importance sampling"). Steps are row-wise Adagrad (Duchi, Hazan and Singer 2011).
 """
 
 import math
@@ -56,9 +57,9 @@ def pool(arrays: Arrays, after: Slots, v: Floats) -> float:
     v[:] = 0.0
     share = np.float32(1.0)
     for k in range(min(SPAN, len(after))):
-        row = arrays.into[after[k]]
+        into, out = arrays.into[after[k]], arrays.out[after[k]]
         for j in range(len(v)):
-            v[j] += share * row[j]
+            v[j] += share * (into[j] + out[j])
         share *= np.float32(FADE)
     length = math.sqrt(dot(v, v)) + 1e-9
     scale = np.float32(1.0 / length)
@@ -175,8 +176,10 @@ def back(arrays: Arrays, after: Slots, v: Floats, towards: Floats, length: float
         towards[j] -= along * v[j]
     share = 1.0
     for k in range(min(SPAN, len(after))):
-        heat = arrays.numbers[after[k], HEAT_INTO]
-        arrays.numbers[after[k], HEAT_INTO] = descend(arrays.into[after[k]], heat, towards, share / length)
+        slot, scale = after[k], share / length
+        heats = arrays.numbers[slot]
+        heats[HEAT_INTO] = descend(arrays.into[slot], heats[HEAT_INTO], towards, scale)
+        heats[HEAT_OUT] = descend(arrays.out[slot], heats[HEAT_OUT], towards, scale)
         share *= FADE
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from models.decay import DAY
 from models.lately import Totals
+from models.learned import FREE
 from models.places import Slots
 from models.stack import SIGNALS
 
@@ -68,7 +69,18 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     Feature("next_log", FOLDED, "pair", "learned", "its logarithm"),
     Feature(
+        "leads", FOLDED, "pair", "learned", "how often it came before the last items, 1 for the likeliest"
+    ),
+    Feature("leads_log", FOLDED, "pair", "learned", "its logarithm"),
+    Feature(
         "embedding", FOLDED, "pair", "learned", "the embedding's logit: the last items' vector by the item's"
+    ),
+    Feature(
+        "stage",
+        FOLDED,
+        "pair",
+        "learned",
+        "log of how much likelier people who know as many items choose it than others do",
     ),
     Feature("popular_hour", FOLDED, "item", "items", "log(1 + choices) in the last hour", ttl=DAY // 12),
     Feature("popular_day", FOLDED, "item", "items", "log(1 + choices) in the last day", ttl=2 * DAY),
@@ -123,14 +135,15 @@ class Items(Protocol):
 class Asker:
     """Who asks, in slots and category codes; `recent` newest first, `now` in ms.
 
-    `after` are the last choices in the learner's slots, as far as it knows them. `affinity` and `session` are
-    (codes, shares); `history` are the items chosen before with `times` and the ms of the `last` time; `seen` are
-    hashes.
+    `after` are the last choices in the learner's slots, as far as it knows them, and `stage` is the learner's too.
+    `affinity` and `session` are (codes, shares); `history` are the items chosen before with `times` and the ms of the
+    `last` time; `seen` are hashes.
     """
 
     now: float
     recent: Slots = field(default_factory=lambda: NONE[0])
     after: Codes = field(default_factory=lambda: NO_CODES[0])
+    stage: int = FREE
     in_context: Sparse = NONE
     affinity: tuple[Codes, Floats] = NO_CODES
     session: tuple[Codes, Floats] = NO_CODES

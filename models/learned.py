@@ -15,20 +15,18 @@ from models.marks import in_order
 from streams.errors import StateError
 from streams.rows import pack, unpack
 
-VERSION = 2
+VERSION = 3
 COMMON = ""  # the key of the row that is no item's
 DIMENSIONS = 64
 PAGE = 16  # neighbours to a page
 PAGES = 64  # pages an item may have
-NEXT, FOLLOWS, TOGETHER = (
-    0,
-    1,
-    2,
-)  # what is counted of a neighbour: came next, came later, came before or after
+NEXT, FOLLOWS, LEADS = 0, 1, 2  # what is counted of a neighbour: it came next, it came later, it came before
 COUNTS = 3
 CHOSEN, BIAS, HEAT_BIAS, HEAT_INTO, HEAT_OUT, FIRST, MET, USED, RECENT = 0, 1, 2, 3, 4, 5, 6, 7, 8
 SPANS = (500.0, 5_000.0, 50_000.0)  # examples in which a recent count fades to 1/e
-NUMBERS = RECENT + len(SPANS)
+STAGE = RECENT + len(SPANS)
+STAGES = 10  # of people: who acted on no item, on one, 2-3, 4-7, ... 256 and more
+NUMBERS = STAGE + STAGES
 RING = 4096  # recent choices that negatives are drawn from
 SPREAD = 0.1  # of the numbers a vector starts with
 FREE = -1
@@ -42,8 +40,8 @@ class Arrays(NamedTuple):
     """All items by slot; what a kernel is given.
 
     `into` and `out` (capacity, d); `numbers` (capacity, NUMBERS): choices, bias, Adagrad's sums, the examples at the
-    first and the last choice, neighbours, recent choices. `pages` (capacity, PAGES) names rows of `others` and of
-    `counts`; `top` the next free one.
+    first and the last choice, neighbours, recent choices, choices by people of each stage. `pages` (capacity, PAGES)
+    names rows of `others` and of `counts`; `top` the next free one.
     """
 
     into: Floats
@@ -59,6 +57,7 @@ class Arrays(NamedTuple):
 class Common:
     """What belongs to no item: marks of the sources, choices learned, weights of the stack, recent choices.
 
+    `stages` (STAGES,) are the choices by people of each stage.
     `actions` is what was learned of actions, as bytes (models/responses.py): who only reads seldom needs it.
     """
 
@@ -68,19 +67,31 @@ class Common:
     heat: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     ring: Slots = field(default_factory=lambda: np.full(RING, FREE, np.int32))
     actions: bytes = b""
+    stages: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(STAGES))
 
     def row(self) -> bytes:
         """Return the bytes of the row."""
         return pack(
             VERSION,
-            (in_order(self.marks), self.choices, self.weights, self.heat, self.ring.tobytes(), self.actions),
+            (
+                in_order(self.marks),
+                self.choices,
+                self.weights,
+                self.heat,
+                self.ring.tobytes(),
+                self.actions,
+                self.stages.tobytes(),
+            ),
         )
 
     @classmethod
     def from_row(cls, row: bytes) -> "Common":
         """Return what a row says; raises StateError on another version."""
-        marks, choices, weights, heat, ring, actions = unpack(VERSION, row)
-        return cls(marks, choices, weights.copy(), heat.copy(), np.frombuffer(ring, np.int32).copy(), actions)
+        marks, choices, weights, heat, ring, actions, stages = unpack(VERSION, row)
+        return cls(
+            marks, choices, weights.copy(), heat.copy(), np.frombuffer(ring, np.int32).copy(), actions,
+            np.frombuffer(stages).copy(),
+        )  # fmt: skip
 
 
 class Learned:

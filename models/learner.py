@@ -13,6 +13,7 @@ from models.learned import (
     RECENT,
     RING,
     SPANS,
+    STAGE,
     Arrays,
     Floats,
     Learned,
@@ -28,11 +29,11 @@ _FADES = np.array([1.0 / span for span in SPANS])
 @compiled
 def _learn(
     arrays: Arrays, ring: Slots, ringed: Slots, touched: Slots, items: int, now: int, item: int, after: Slots,
-    amount: float, weights: Floats, heat: Floats,
+    amount: float, weights: Floats, heat: Floats, stages: stack.Doubles, stage: int,
 ) -> None:  # fmt: skip
     numbers = arrays.numbers
     if numbers[item, CHOSEN] and stack.due(now):
-        stack.step(arrays, ring, ringed, items, now, item, after, weights, heat)
+        stack.step(arrays, ring, ringed, items, now, item, after, weights, heat, stages, stage)
     if len(after):
         negatives = embedding.NEGATIVES
         embedding.step(arrays, ring, ringed, items, now, 0, item, after, touched[:negatives])
@@ -46,6 +47,9 @@ def _learn(
     if not numbers[item, CHOSEN]:
         numbers[item, FIRST] = now
     numbers[item, CHOSEN] += amount
+    if stage != FREE:
+        numbers[item, STAGE + stage] += amount
+        stages[stage] += amount
     numbers[item, MET] = now
     at = now % RING
     if ring[at] != FREE:
@@ -85,7 +89,8 @@ class Learner:
         if choice.weight > 0:
             _learn(
                 learned.arrays, common.ring, self._ringed, self._touched, len(learned.keys), common.choices, item,
-                after, min(choice.weight, 1.0), common.weights, common.heat,
+                after, min(choice.weight, 1.0), common.weights, common.heat, common.stages,
+                stack.stage_of(choice.known, len(choice.after)),
             )  # fmt: skip
             common.choices += 1
             if len(after):

@@ -25,6 +25,7 @@ from models.learned import (
     PAGES,
     RECENT,
     SPANS,
+    STAGE,
     USED,
     Arrays,
     Floats,
@@ -71,7 +72,10 @@ class Merged:
             weights = np.average(
                 [one.weights for one in known], axis=0, weights=[1.0 + one.choices for one in known]
             )
-        self.learned.common = replace(most, choices=int(seen.mean()), weights=weights.astype(np.float32))
+        stages = np.sum([part.common.stages for part in self._parts], axis=0)
+        self.learned.common = replace(
+            most, choices=int(seen.mean()), weights=weights.astype(np.float32), stages=stages
+        )
 
     def _item(self, slot: int, held: list[tuple[int, int]]) -> None:
         merged = self.learned
@@ -86,13 +90,13 @@ class Merged:
             getattr(merged.arrays, name)[slot] = shares @ rows
         clocks = np.array([self._parts[n].common.choices for n, _ in held])
         rested = np.maximum(clocks - numbers[:, MET], 0.0)  # a row may be newer than its shard's common one
-        recent = (numbers[:, RECENT:] * np.exp(-rested[:, None] * _FADES)).sum(axis=0)
+        recent = (numbers[:, RECENT:STAGE] * np.exp(-rested[:, None] * _FADES)).sum(axis=0)
         whole = merged.arrays.numbers[slot]
         whole[:] = numbers.sum(axis=0)
         whole[BIAS] = shares @ numbers[:, BIAS]
         whole[FIRST] = numbers[:, FIRST].min()
         whole[MET] = merged.common.choices - rested.min()
-        whole[RECENT:] = recent * np.exp(rested.min() * _FADES)
+        whole[RECENT:STAGE] = recent * np.exp(rested.min() * _FADES)
         whole[USED] = 0
         for n, own in held:
             self._absorb(slot, n, own)

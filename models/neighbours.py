@@ -13,10 +13,10 @@ from models.learned import (
     CHOSEN,
     FOLLOWS,
     FREE,
+    LEADS,
     NEXT,
     PAGE,
     PAGES,
-    TOGETHER,
     USED,
     Arrays,
     Floats,
@@ -25,9 +25,10 @@ from models.learned import (
 from models.maths import exp, ln
 
 NEAR = 0.92  # weight of a later choice for each one in between, when counted and when summed
-LIKE = 0.9  # the same when order does not count
-COSINE, CHAIN, LINK = 0, 1, 2  # sums over a trail: alike, followed anywhere in it, followed its newest
-SUMS = 3
+LIKE = 0.9  # the same, summed without regard to order
+BRIEF = 0.6  # the same, summed of what came before
+COSINE, CHAIN, LINK, LEAD = 0, 1, 2, 3  # sums over a trail: alike, came after it, after its newest, before it
+SUMS = 4
 REACH = 20  # newest choices whose neighbours count; older ones are only known to be chosen already
 RARE = 0.3  # power of its choices by which a popular item's transitions count less
 _SHIFT = np.int64(2654435761)
@@ -60,7 +61,7 @@ def spot(arrays: Arrays, slot: int, other: int) -> tuple[int, int]:
         least = np.inf
         for page in range(PAGES):
             for n in range(PAGE):
-                size = counts[pages[slot, page], n, FOLLOWS] + counts[pages[slot, page], n, TOGETHER]
+                size = counts[pages[slot, page], n, FOLLOWS] + counts[pages[slot, page], n, LEADS]
                 if size < least:
                     least, at, found = size, pages[slot, page], n
     others[at, found] = other
@@ -84,8 +85,7 @@ def meet(arrays: Arrays, item: int, after: Slots, amount: float) -> None:
         if k == 0:
             counts[page, place, NEXT] += amount
         counts[page, place, FOLLOWS] += near
-        counts[page, place, TOGETHER] += amount
-        count(arrays, item, after[k], TOGETHER, amount)
+        count(arrays, item, after[k], LEADS, near)
         near *= NEAR
 
 
@@ -112,7 +112,7 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
 
     Item i of the table stands at `found[i]`. The trail itself comes first, without sums.
     """
-    numbers = arrays.numbers
+    numbers, counts = arrays.numbers, arrays.counts
     most = len(after)
     reach = min(REACH, len(after))
     for k in range(reach):
@@ -126,12 +126,13 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
     n = 0
     for slot in after:
         n = _number(table, found, slot, n)
-    like, near = 1.0, 1.0
+    like, near, brief = 1.0, 1.0, 1.0
     for k in range(reach):
         slot = after[k]
         used, root = int(numbers[slot, USED]), math.sqrt(numbers[slot, CHOSEN])
         alike, chain = np.float32(like / (root + 5.0)), np.float32(near / (root + 1.0))
         link = np.float32(1.0 / (root + 1.0)) if k == 0 else np.float32(0.0)
+        lead = np.float32(brief / (root + 1.0))
         for page in range((used + PAGE - 1) // PAGE):
             at = arrays.pages[slot, page]
             for spot in range(min(PAGE, used - page * PAGE)):
@@ -140,11 +141,14 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
                 if i == FREE:
                     i = n
                     n = _number(table, found, arrays.others[at, spot], n)
-                sums[i, COSINE] += alike * arrays.counts[at, spot, TOGETHER]
-                sums[i, CHAIN] += chain * arrays.counts[at, spot, FOLLOWS]
-                sums[i, LINK] += link * arrays.counts[at, spot, NEXT]
+                came, went = counts[at, spot, FOLLOWS], counts[at, spot, LEADS]
+                sums[i, COSINE] += alike * (came + went)
+                sums[i, CHAIN] += chain * came
+                sums[i, LINK] += link * counts[at, spot, NEXT]
+                sums[i, LEAD] += lead * went
         like *= LIKE
         near *= NEAR
+        brief *= BRIEF
     sums[: len(after)] = 0.0
     logs = np.empty(n, np.float32)
     for i in range(n):
@@ -159,4 +163,5 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
         sums[i, COSINE] *= alikes[i]
         sums[i, CHAIN] *= rares[i]
         sums[i, LINK] *= rares[i]
+        sums[i, LEAD] *= rares[i]
     return table, found[:n], sums[:n]

@@ -1,5 +1,8 @@
 """The stack: one score from counts, transitions, embedding and popularity, weighed by what was learned so far.
 
+Beside them stands at what stage of their lives here people choose an item: newcomers are not shown, and do not
+know, what others are and do.
+
 A candidate's relevance is the inner product of its signals with weights for how long the trail is: those of all
 trails and those of this length. They are learned online on the softmax over the strongest neighbours and a
 weighted sample of all other items (van der Laan, Polley and Hubbard 2007, "Super learner", has the idea).
@@ -12,22 +15,38 @@ import numpy.typing as npt
 
 from models import embedding
 from models.compiled import compiled
-from models.learned import BIAS, CHOSEN, FREE, MET, RECENT, RING, SPANS, Arrays, Floats, Learned, Slots
+from models.learned import (
+    BIAS,
+    CHOSEN,
+    FREE,
+    MET,
+    RECENT,
+    RING,
+    SPANS,
+    STAGE,
+    STAGES,
+    Arrays,
+    Floats,
+    Learned,
+    Slots,
+)
 from models.maths import exp, ln
 from models.neighbours import SUMS, gather, place
 
 SIGNALS = (
     "recent_short", "recent_middle", "recent_long", "chosen", "rested", "alike", "alike_log", "follows", "follows_log",
-    "next", "next_log", "embedding",
+    "next", "next_log", "leads", "leads_log", "embedding", "stage",
 )  # fmt: skip
 WIDTH = len(SIGNALS)
-START = np.array([0.05, 0.1, 0.2, 0.1, 0.0, 0.5, 0.2, 1.0, 0.4, 0.5, 0.2, 0.3], np.float32)
+START = np.array([0.05, 0.1, 0.2, 0.1, 0.0, 0.5, 0.2, 1.0, 0.4, 0.5, 0.2, 0.5, 0.2, 0.3, 0.3], np.float32)
 LENGTHS = (0, 1, 2, 4, 8, 16)  # of trails that have weights of their own, from here on
 STRONGEST = 64
 DRAWN = 64
 RATE = 0.03
 SOON, SELDOM = 20_000, 4  # after that many choices the few weights are learned from every fourth
 FLOOR = 0.01  # of the largest sum: what no neighbour at all counts as
+SURE = 10.0  # choices of an item without which its stages are those of all items
+Doubles = npt.NDArray[np.float64]
 _FADES = np.array([1.0 / span for span in SPANS])
 _LENGTHS = np.array(LENGTHS)
 
@@ -39,10 +58,26 @@ def fresh() -> tuple[Floats, Floats]:
     return weights.ravel(), np.zeros(weights.size, np.float32)
 
 
+def stage_of(known: int, after: int) -> int:
+    """Return the stage of someone who acted on `known` items, `after` of them their trail; FREE where it can't be.
+
+    >>> stage_of(0, 0), stage_of(3, 1), stage_of(400, 20), stage_of(0, 1)
+    (0, 2, 9, -1)
+    """
+    return min(known.bit_length(), STAGES - 1) if known >= after else FREE
+
+
+@compiled
+def _usual(stages: Doubles, stage: int) -> float:
+    """Return the share of choices that people of a stage make; 0 for no stage."""
+    return 0.0 if stage == FREE else (stages[stage] + 1e-4) / (stages.sum() + 1.0)
+
+
 @compiled
 def _describe(
-    arrays: Arrays, now: int, v: Floats, sums: Floats, tops: Floats, slot: int, i: int, row: Floats
-) -> None:
+    arrays: Arrays, now: int, v: Floats, sums: Floats, tops: Floats, stage: int, usual: float, slot: int, i: int,
+    row: Floats,
+) -> None:  # fmt: skip
     numbers = arrays.numbers[slot]
     rested = now - numbers[MET]
     for k in range(3):
@@ -53,7 +88,11 @@ def _describe(
         share = sums[i, k] / tops[k] if i != FREE and tops[k] > 0.0 else np.float32(0.0)
         row[5 + 2 * k] = share
         row[6 + 2 * k] = ln(share + np.float32(FLOOR))
-    row[11] = embedding.dot(arrays.out[slot], v) + numbers[BIAS]
+    row[5 + 2 * SUMS] = embedding.dot(arrays.out[slot], v) + numbers[BIAS]
+    if usual > 0.0:
+        row[6 + 2 * SUMS] = ln((numbers[STAGE + stage] / usual + SURE) / (numbers[CHOSEN] + SURE))
+    else:
+        row[6 + 2 * SUMS] = 0.0
 
 
 @compiled
@@ -66,15 +105,17 @@ def _tops(sums: Floats) -> Floats:
 
 
 @compiled
-def _signals(arrays: Arrays, now: int, after: Slots, candidates: Slots) -> Floats:
+def _signals(
+    arrays: Arrays, now: int, after: Slots, candidates: Slots, stages: Doubles, stage: int
+) -> Floats:
     v = np.zeros(arrays.into.shape[1], np.float32)
     embedding.pool(arrays, after, v)
     table, _, sums = gather(arrays, after)
-    tops = _tops(sums)
+    tops, usual = _tops(sums), _usual(stages, stage)
     rows = np.empty((len(candidates), WIDTH), np.float32)
     for n in range(len(candidates)):
         i = table[place(table, candidates[n]), 1]
-        _describe(arrays, now, v, sums, tops, candidates[n], i, rows[n])
+        _describe(arrays, now, v, sums, tops, stage, usual, candidates[n], i, rows[n])
     return rows
 
 
@@ -145,26 +186,26 @@ def due(now: int) -> bool:
 @compiled
 def step(
     arrays: Arrays, ring: Slots, ringed: Slots, items: int, now: int, item: int, after: Slots,
-    weights: Floats, heat: Floats,
+    weights: Floats, heat: Floats, stages: Doubles, stage: int,
 ) -> None:  # fmt: skip
     """Learn the weights from one choice: a step on the softmax over all items, most of them by sample."""
     v = np.zeros(arrays.into.shape[1], np.float32)
     embedding.pool(arrays, after, v)
     table, found, sums = gather(arrays, after)
-    tops = _tops(sums)
+    tops, usual = _tops(sums), _usual(stages, stage)
     strongest, _ = _strongest(sums, tops, STRONGEST)
     rows = np.empty((1 + len(strongest) + DRAWN, WIDTH), np.float32)
     logs = np.zeros(len(rows))
     taken = np.zeros(len(found), np.bool_)
     taken[: len(after)] = True
     i = table[place(table, item), 1]
-    _describe(arrays, now, v, sums, tops, item, i, rows[0])
+    _describe(arrays, now, v, sums, tops, stage, usual, item, i, rows[0])
     if i != FREE:
         taken[i] = True
     n = 1
     for i in strongest:
         if found[i] != item:
-            _describe(arrays, now, v, sums, tops, found[i], i, rows[n])
+            _describe(arrays, now, v, sums, tops, stage, usual, found[i], i, rows[n])
             taken[i] = True
             n += 1
     filled = max(1, min(now, RING))
@@ -172,7 +213,7 @@ def step(
         slot = embedding.draw(ring, items, filled, now, k)  # as the embedding will: they are at hand then
         i = table[place(table, slot), 1]
         if slot != item and (i == FREE or not taken[i]):
-            _describe(arrays, now, v, sums, tops, slot, i, rows[n])
+            _describe(arrays, now, v, sums, tops, stage, usual, slot, i, rows[n])
             logs[n] = -ln(DRAWN * embedding.chance(ringed, slot, items, filled))
             n += 1
     scores = _relevance(weights, rows[:n], len(after))
@@ -201,9 +242,10 @@ def _neighbours(arrays: Arrays, after: Slots, most: int) -> tuple[Slots, Floats]
     return found[kept], strength[kept]
 
 
-def signals(learned: Learned, after: Slots, candidates: Slots) -> Floats:
-    """Return the signals (n, SIGNALS) of candidates for someone whose trail is `after`, newest first."""
-    return _signals(learned.arrays, learned.common.choices, after, candidates)
+def signals(learned: Learned, after: Slots, candidates: Slots, stage: int = FREE) -> Floats:
+    """Return the signals (n, SIGNALS) of candidates for someone whose trail is `after`, newest first, at a `stage`."""
+    common = learned.common
+    return _signals(learned.arrays, common.choices, after, candidates, common.stages, stage)
 
 
 def relevance(learned: Learned, signals: Floats, after_count: int) -> Floats:

@@ -91,6 +91,11 @@ class User:
         return user
 
     @property
+    def known(self) -> int:
+        """How many distinct items the user acted on, as far as they are remembered."""
+        return len(self.seen) // 4
+
+    @property
     def history(self) -> list[list[Any]]:
         """The recent events, oldest first, each [item, type, at, weight]."""
         unpacker = msgpack.Unpacker(use_list=True)
@@ -196,7 +201,7 @@ def _say(user: User, event: Event, item: str, origin: int, weight: float) -> tup
     if not weight or (weight > 0 and trail and trail[0] == item):
         return touch, None
     after = tuple([other for other in trail if other != item] if item in trail else trail)
-    return touch, Choice(origin, item, after, event.at, weight)
+    return touch, Choice(origin, item, after, event.at, weight, user.known)
 
 
 def _erase(user: User, at: int, origin: int) -> Sequence[Outcome]:

@@ -19,7 +19,8 @@ VERSION = 1
 class Choice(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="c", gc=False):
     """Someone chose `item`, or disliked it when `weight` is negative.
 
-    `after` are the distinct items chosen before, newest first, without `item`; `at` in ms.
+    `after` are the distinct items chosen before, newest first, without `item`; `at` in ms. `known` is how many distinct
+    items they had acted on before.
     """
 
     origin: int
@@ -27,6 +28,7 @@ class Choice(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag
     after: tuple[str, ...]
     at: int
     weight: float
+    known: int = 0
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="s", gc=False):

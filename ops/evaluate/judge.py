@@ -2,14 +2,25 @@
 
 from array import array
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from models.evaluation import MISS, Counts, Judged, rank_of, surprise
 from models.learned import Floats, Learned
 from models.rerank import best
-from models.stack import relevance, signals
+from models.stack import relevance, signals, stage_of
 from streams.errors import StateError
+
+
+class Due(NamedTuple):
+    """A choice about to be made: by someone who chose `after`, newest first, and acted on `known` items; `at` in ms."""
+
+    user: str
+    after: Sequence[str]
+    known: int
+    item: str
+    at: int
 
 
 class Judge:
@@ -57,11 +68,11 @@ class Judge:
         """Return the slots of what the user chose."""
         return np.array(self._own[user][1] if user in self._own else (), np.int64)
 
-    def predict(self, user: str, after: Sequence[str], item: str, at: int) -> int:
-        """Rank all items for a user who chose `after`, newest first, and is about to choose `item`."""
-        own, target = self.own(user), self.learned.slot_of.get(item)
+    def predict(self, due: Due) -> int:
+        """Rank all items for a choice about to be made and return the place of what is chosen."""
+        own, target = self.own(due.user), self.learned.slot_of.get(due.item)
         people = self._people[: self.items]
-        scores = score(self.learned, after)
+        scores = score(self.learned, due.after, due.known)
         rank = popular = MISS
         if target is not None:
             rank, popular = rank_of(scores, target, own), rank_of(people, target, own)
@@ -71,7 +82,7 @@ class Judge:
         numbers = (rank, popular, len(own), chosen, self.items - len(own))
         for kept, number in zip(self._kept, numbers, strict=True):
             kept.append(number)
-        self._at.append(at)
+        self._at.append(due.at)
         return rank
 
     def _keep(self, scores: Floats, own: Counts, people: Counts) -> None:
@@ -89,11 +100,11 @@ class Judge:
         return Judged(rank, popular, earlier, chosen, candidates, np.array(self._at, np.int64))
 
 
-def score(learned: Learned, after: Sequence[str]) -> Floats:
+def score(learned: Learned, after: Sequence[str], known: int) -> Floats:
     """Return the stack's score of every slot, (slots,), by what serves; raises StateError for one that is no number."""
     slots = learned.slots(tuple(after))
     every = np.arange(len(learned.keys), dtype=np.int32)
-    scores = relevance(learned, signals(learned, slots, every), len(slots))
+    scores = relevance(learned, signals(learned, slots, every, stage_of(known, len(after))), len(slots))
     if not np.isfinite(scores).all():
         broken = learned.keys[int(np.flatnonzero(~np.isfinite(scores))[0])]
         raise StateError(

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.actions import weight_of
-from ops.evaluate.judge import Judge
+from ops.evaluate.judge import Due, Judge
 from ops.evaluate.source import Row
 from ops.evaluate.world import World
 from streams.items import Item
 
 # Who else judges a prediction: by the judge, of a user, after these, of an item, at a time, ranked so exactly.
-Look = Callable[[Judge, str, list[str], str, int, int], None]
+Look = Callable[[Judge, Due, int], None]
 Rows = Iterable[Row]
 
 
@@ -47,14 +47,18 @@ class Run:
         if self._discoveries % self._every:
             return
         row = self.world.users.get(user)
-        after = list(row.trail) if row is not None else []
+        due = (
+            Due(user, tuple(row.trail), row.known, item, at)
+            if row is not None
+            else Due(user, (), 0, item, at)
+        )
         began = time.perf_counter()
-        rank = self.judge.predict(user, after, item, at)
+        rank = self.judge.predict(due)
         self.took.ranking += time.perf_counter() - began
         self.took.predictions += 1
-        if after:
+        if due.after:
             for look in self.looks:
-                look(self.judge, user, after, item, at, rank)
+                look(self.judge, due, rank)
 
     def learn(self, row: Row, *, positive: bool) -> None:
         """Fold an event and learn from it; an item is listed, as its event says it, when it is first met."""

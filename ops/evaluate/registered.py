@@ -1,14 +1,12 @@
 """Registered: a model of the registry, judged beside the online stack on the same predictions."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from models.blended import Blended
 from models.boosted import Boosted
 from models.evaluation import MISS, rank_of
 from models.rankers import ranker_of
-from ops.evaluate.judge import Judge, score
+from ops.evaluate.judge import Due, Judge, score
 from ops.evaluate.paired import Paired
 from streams import artifacts
 from streams.errors import Refused
@@ -23,12 +21,13 @@ class ByBlend:
         self.paired = Paired()
         self._ranker = ranker
 
-    def predict(self, judge: Judge, user: str, after: Sequence[str], item: str, at: int, rank: int) -> None:  # noqa: ARG002
+    def predict(self, judge: Judge, due: Due, rank: int) -> None:
         """Rank by the model what the stack gave `rank`."""
         learned, ranker = judge.learned, self._ranker
-        target = learned.slot_of.get(item)
-        scores = ranker.blend.sums(score(learned, after), ranker.logits(learned.keys, after))
-        ranked = MISS if target is None else rank_of(scores.astype(np.float32), target, judge.own(user))
+        target = learned.slot_of.get(due.item)
+        by_stack = score(learned, due.after, due.known)
+        scores = ranker.blend.sums(by_stack, ranker.logits(learned.keys, due.after))
+        ranked = MISS if target is None else rank_of(scores.astype(np.float32), target, judge.own(due.user))
         self.paired.add(rank, ranked)
 
 

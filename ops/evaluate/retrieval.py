@@ -1,11 +1,9 @@
 """Retrieval: what is lost when lists come from the serving engine instead of from ranking every item."""
 
-from collections.abc import Sequence
-
 from api.answers import Answer
 from models.evaluation import MISS
 from models.ranker import Ranker
-from ops.evaluate.judge import Judge
+from ops.evaluate.judge import Due, Judge
 from ops.evaluate.paired import Paired
 from ops.evaluate.served import FULL, LIGHT, Served
 from ops.evaluate.world import World
@@ -25,19 +23,19 @@ class Retrieval:
         self._every = every
         self._seen = 0
 
-    def predict(self, judge: Judge, user: str, after: Sequence[str], item: str, at: int, rank: int) -> None:  # noqa: ARG002
+    def predict(self, judge: Judge, due: Due, rank: int) -> None:
         """Ask the engine, if it is its turn, for what was given `rank`."""
         self._seen += 1
         if self._seen % self._every:
             return
         served, n = self._served, judge.ks[-1]
-        served.follow(at)
-        slot = served.tables.columns.slot_of.get(item, -1)
-        found = slot in served.candidates(user, at, n).slots
+        served.follow(due.at)
+        slot = served.tables.columns.slot_of.get(due.item, -1)
+        found = slot in served.candidates(due.user, due.at, n).slots
         self.candidates.add(rank, rank if found else MISS)
-        self.engine.add(rank, _place(served.answer(user, at, n, LIGHT), item))
+        self.engine.add(rank, _place(served.answer(due.user, due.at, n, LIGHT), due.item))
         if self.full is not None:
-            self.full.add(rank, _place(served.answer(user, at, n, FULL), item))
+            self.full.add(rank, _place(served.answer(due.user, due.at, n, FULL), due.item))
 
 
 def _place(answer: Answer, item: str) -> int:

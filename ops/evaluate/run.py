@@ -115,7 +115,7 @@ def _warm(weights: Mapping[str, float], dimensions: int) -> None:
         )
         if choice is not None:
             world.learner.learn(choice)
-    score(world.learned, "ab")
+    score(world.learned, "ab", 2)
 
 
 def _plot(file: Path, name: str, judge: Judge, k: int) -> None:

@@ -1,11 +1,10 @@
 """Stale: what it costs when the learned state that ranks is some seconds behind the events."""
 
-from collections.abc import Sequence
 from copy import deepcopy
 
 from models.evaluation import MISS, rank_of
 from models.learned import Learned
-from ops.evaluate.judge import Judge, score
+from ops.evaluate.judge import Due, Judge, score
 from ops.evaluate.paired import Paired
 
 EVERY = 500  # predictions from one copy to the next, or as many as there are items: copying stays cheap
@@ -25,25 +24,25 @@ class Stale:
         self._taken = 0  # ms
         self._since = self._left = 0
 
-    def predict(self, judge: Judge, user: str, after: Sequence[str], item: str, at: int, rank: int) -> None:
+    def predict(self, judge: Judge, due: Due, rank: int) -> None:
         """Judge with the copy, if it is old enough by now, what the fresh state gave `rank`."""
         self._since += 1
         if self._copy is None:
             if self._since >= max(EVERY, judge.items):
-                self._copy, self._taken, self._since, self._left = deepcopy(judge.learned), at, 0, MOST
+                self._copy, self._taken, self._since, self._left = deepcopy(judge.learned), due.at, 0, MOST
             return
-        behind = at - self._taken
+        behind = due.at - self._taken
         if behind < self.seconds * 1000:
             return
-        self.paired.add(rank, _rank(self._copy, judge, user, after, item))
+        self.paired.add(rank, _rank(self._copy, judge, due))
         self._left -= 1
         if not self._left or behind > 2000 * self.seconds:
             self._copy = None
 
 
-def _rank(copy: Learned, judge: Judge, user: str, after: Sequence[str], item: str) -> int:
-    target = copy.slot_of.get(item)
+def _rank(copy: Learned, judge: Judge, due: Due) -> int:
+    target = copy.slot_of.get(due.item)
     if target is None:
         return MISS
-    own = judge.own(user)
-    return rank_of(score(copy, after), target, own[own < len(copy.keys)])
+    own = judge.own(due.user)
+    return rank_of(score(copy, due.after, due.known), target, own[own < len(copy.keys)])

@@ -73,7 +73,7 @@ def test_items_are_told_what_was_done_and_the_learner_what_was_chosen_after_what
         ("b", ("all", "surface:home")),
         ("b", ("all",)),
     ]
-    assert learned == [Choice(0, "a", (), AT + 1, 1.0), Choice(1, "b", ("a",), AT + 2, 1.0)]
+    assert learned == [Choice(0, "a", (), AT + 1, 1.0), Choice(1, "b", ("a",), AT + 2, 1.0, known=1)]
     assert list(agent.take()) == []
 
 

@@ -19,7 +19,8 @@ def choices(draw, most=40, items=12):
         item = draw(st.sampled_from(keys))
         trail = tuple(key for key in draw(after) if key != item)
         weight = draw(st.sampled_from([0.5, 1.0, 5.0, -3.0]))
-        examples.append(Choice(origin, item, trail, 1_700_000_000_000 + origin * 1000, weight))
+        known = draw(st.integers(0, 400))
+        examples.append(Choice(origin, item, trail, 1_700_000_000_000 + origin * 1000, weight, known))
     return examples
 
 

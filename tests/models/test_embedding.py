@@ -26,7 +26,9 @@ def test_a_trail_is_the_fading_sum_of_its_items_of_length_one():
     after = np.array([learned.slot(key) for key in "abc"], np.int32)
     v = np.zeros(8, np.float32)
     embedding.pool(learned.arrays, after, v)
-    expected = sum(embedding.FADE**k * learned.into[slot] for k, slot in enumerate(after))
+    expected = sum(
+        embedding.FADE**k * (learned.into[slot] + learned.out[slot]) for k, slot in enumerate(after)
+    )
     np.testing.assert_allclose(v, expected / np.linalg.norm(expected), rtol=1e-5)
 
 

@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 from models import neighbours
-from models.learned import CHOSEN, COUNTS, PAGE, PAGES, TOGETHER, USED, VERSION, Learned
+from models.learned import CHOSEN, COUNTS, LEADS, PAGE, PAGES, USED, VERSION, Learned
 from streams.rows import unpack
 from tests.models.examples import choices, said
 
@@ -27,8 +28,7 @@ def test_counts_are_those_of_the_examples_while_there_is_room(examples):
                 back = expected.setdefault(example.item, {}).setdefault(other, [0.0] * COUNTS)
                 there[0] += amount * (k == 0)
                 there[1] += amount * neighbours.NEAR**k
-                there[2] += amount
-                back[2] += amount
+                back[2] += amount * neighbours.NEAR**k
     for key in learned.slot_of:
         found = counts_of(learned, key)
         assert found.keys() == expected.get(key, {}).keys()
@@ -42,8 +42,8 @@ def test_a_full_list_gives_up_the_neighbour_with_the_least_counts():
     others = [learned.slot(f"o{n}") for n in range(most + 1)]
     learned.ready(pages=PAGES)
     for n, other in enumerate(others[:most]):
-        neighbours.count(learned.arrays, item, other, TOGETHER, 1.0 if n == 7 else 2.0)
-    neighbours.count(learned.arrays, item, others[most], TOGETHER, 1.0)
+        neighbours.count(learned.arrays, item, other, LEADS, 1.0 if n == 7 else 2.0)
+    neighbours.count(learned.arrays, item, others[most], LEADS, 1.0)
     found = counts_of(learned, "item")
     assert len(found) == most
     assert "o7" not in found
@@ -58,10 +58,13 @@ def test_sums_over_a_trail_are_those_of_their_definition():
     neighbours.meet(learned.arrays, c, np.array([a, b], np.int32), 1.0)
     table, _, sums = neighbours.gather(learned.arrays, np.array([a, b], np.int32))
     told = sums[table[neighbours.place(table, c), 1]]
-    alike = (1 / (2 + 5) + neighbours.LIKE / (3 + 5)) / 4.0
+    alike = (1 / (2 + 5) + neighbours.LIKE * neighbours.NEAR / (3 + 5)) / 4.0
     chain = (1 / (2 + 1) + neighbours.NEAR**2 / (3 + 1)) / 16.0**0.3
-    np.testing.assert_allclose(told, [alike, chain, 1 / 3 / 16.0**0.3], rtol=1e-5)
+    np.testing.assert_allclose(told, [alike, chain, 1 / 3 / 16.0**0.3, 0.0], rtol=1e-5)
     assert not sums[:2].any()  # the trail itself
+    table, _, sums = neighbours.gather(learned.arrays, np.array([b, c], np.int32))
+    lead = neighbours.BRIEF * neighbours.NEAR**0 / (11**0.5 + 1) / 9.0**0.3
+    assert sums[table[neighbours.place(table, a), 1], neighbours.LEAD] == pytest.approx(lead)
 
 
 def test_lists_and_so_rows_are_bounded():
@@ -71,7 +74,7 @@ def test_lists_and_so_rows_are_bounded():
     item = learned.slot("item")
     learned.ready(pages=PAGES)
     for n in range(2_000):
-        neighbours.count(learned.arrays, item, n, TOGETHER, 1.0)
+        neighbours.count(learned.arrays, item, n, LEADS, 1.0)
     assert learned.arrays.numbers[item, USED] == PAGE * PAGES
     assert len(learned.row(item)) < PAGE * PAGES * 4 * (1 + COUNTS) + 1_000
 

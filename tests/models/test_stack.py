@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import stack
-from models.learned import Learned
+from models.learned import FREE, STAGE, STAGES, Learned
 from streams.examples import Choice
-from tests.models.examples import cycle, restored, said
+from tests.models.examples import choices, cycle, restored, said
 
 NOBODY = np.zeros(0, np.int32)
 
@@ -44,6 +44,31 @@ def test_who_has_learned_nothing_answers_too():
     assert stack.signals(learned, NOBODY, NOBODY).shape == (0, len(stack.SIGNALS))
     assert stack.relevance(learned, stack.signals(learned, NOBODY, NOBODY), 0).shape == (0,)
     assert [len(part) for part in stack.neighbours(learned, NOBODY, 10)] == [0, 0]
+
+
+@given(choices())
+def test_stages_count_the_choices_of_people_who_know_as_many_items(examples):
+    learned = said(examples)
+    expected = dict.fromkeys(learned.slot_of, np.zeros(STAGES))
+    for one in examples:
+        stage = stack.stage_of(one.known, len(one.after))
+        if one.weight > 0 and stage != FREE:
+            expected[one.item] = expected[one.item] + min(one.weight, 1.0) * np.eye(STAGES)[stage]
+    for key, slot in learned.slot_of.items():
+        np.testing.assert_allclose(learned.arrays.numbers[slot, STAGE : STAGE + STAGES], expected[key])
+    np.testing.assert_allclose(learned.common.stages, sum(expected.values()))
+
+
+def test_newcomers_get_what_newcomers_choose():
+    early = [Choice(n, "early", (), n, 1.0) for n in range(0, 200, 2)]
+    late = [Choice(n, "late", ("early",), n, 1.0, known=100) for n in range(1, 200, 2)]
+    learned = said(sorted(early + late, key=lambda one: one.origin))
+    both, column = learned.slots(("early", "late")), stack.SIGNALS.index("stage")
+    for known, first in ((0, 0), (100, 1)):
+        told = stack.signals(learned, NOBODY, both, stack.stage_of(known, 0))
+        assert told[first, column] > 0 > told[1 - first, column]
+        assert stack.relevance(learned, told, 0).argmax() == first
+    assert not stack.signals(learned, NOBODY, both)[:, column].any()  # of someone of whom nothing is said
 
 
 def test_neighbours_come_best_first_without_the_trail_itself(learned):
