@@ -8,11 +8,13 @@ from dataclasses import replace
 from functools import partial
 
 import msgspec
+import numpy as np
 from uuid_utils import uuid7
 
 from api.answers import Answer, Hit, Request
 from api.arms import Arms, unit
 from api.cache import Cache, Entry
+from api.columns import Slots
 from api.drafted import drafted
 from api.explain import freshness, placed
 from api.exposed import Exposed, alike, exposures
@@ -30,7 +32,7 @@ from models.surfaces import Config, Explore, Surface
 from models.units import Unit
 from models.users import User
 from streams.experiments import Known
-from streams.slates import Slate
+from streams.slates import Read, Slate
 
 AHEAD = "ahead"  # the rung of a list that was computed before it was asked for
 
@@ -189,7 +191,8 @@ class Engine:
             ask = partial(self._alike, request, assigned, request_id) if assigned.others else None
             found = exposures(assigned, [item.item_id for item in items], teams)
             exposed = Exposed(found, ask, tuple(assigned.others))
-        self._unlogged.put(request_id, Beyond(request.at, rows, "", exposed, teams))
+        read = None if ranked is None or rows is None else self._read(request, user, ranked.slots[:LOGGED])
+        self._unlogged.put(request_id, Beyond(request.at, rows, "", exposed, teams, read))
         if outcome.rung != AHEAD:  # it is counted when it is served
             self._count("answers", {"surface": request.surface, "rung": outcome.rung})
         return Answer(
@@ -198,6 +201,13 @@ class Engine:
             models=ranked.models if ranked else {}, items=items, state=freshness(self.state, user),
             counts=ranked.counts if ranked and request.explain else {},
         )  # fmt: skip
+
+    def _read(self, request: Request, user: User | None, slots: Slots) -> Read:
+        """Return what the features of a list were computed from, as it stands in this very moment."""
+        tables = self.state.tables
+        offset = -1 if user is None or not user.marks else tables.user_offset(user)
+        guessed = np.flatnonzero(self.state.vectors.guessed(slots)).tolist()
+        return Read(request.at, offset, tables.reached, tuple(guessed), bool(request.session))
 
     def _alike(self, request: Request, assigned: Assigned, seed: str) -> Collection[str]:
         """Return the experiments whose other arms would have shown the same, as far as can be told."""

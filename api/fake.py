@@ -21,6 +21,7 @@ from models.rerank import best
 from models.users import User, react
 from streams.events import Event
 from streams.items import Item
+from streams.slates import Reached
 
 MOST = 500  # items of a list
 
@@ -115,6 +116,11 @@ class Fake:
         self._guess = self._placer.fit() or self._guess
         self._exact, self.likes = self._placer.place(np.arange(size), self._guess)
         self.y = self._exact.astype(np.float16)
+
+    @property
+    def reached(self) -> Reached:
+        """How far sources are folded: there is no log."""
+        return Reached()
 
     def user(self, user_id: str) -> User | None:
         """Return a user's row."""

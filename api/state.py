@@ -17,6 +17,7 @@ from models.features import Floats
 from models.items import ItemRow
 from models.outcomes import Outcomes
 from models.users import User
+from streams.slates import Reached
 
 
 class Tables(Protocol):
@@ -37,6 +38,10 @@ class Tables(Protocol):
     @property
     def ready(self) -> bool:
         """Whether everything known at the start was read."""
+
+    @property
+    def reached(self) -> Reached:
+        """How far the rows had folded their sources, where that is certain."""
 
     def user(self, user_id: str) -> User | None:
         """Return a user; shared, to be copied before it is changed."""

@@ -17,6 +17,7 @@ from api.columns import Columns, Slots
 from api.follower import Place
 from api.lore import Lore
 from api.popular import Floats, PopularLists
+from api.reached import Standing
 from api.rows import ROW, Rows
 from models import items, learned, outcomes, popular, users
 from models.items import ItemRow
@@ -24,10 +25,11 @@ from models.learned import COMMON
 from models.outcomes import Outcomes
 from models.popular import Popular
 from models.users import User
-from streams.changelog import Reading, Record
+from streams.changelog import NOTE, Reading, Record
 from streams.errors import StateError
 from streams.settings import Settings
-from streams.topology import TABLES
+from streams.slates import Reached
+from streams.topology import TABLES, partitions_of
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,16 @@ def _common_first(changed: tuple[bytes, bytes | None]) -> bool:
     return changed[0] != COMMON.encode()
 
 
+def chunks(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
+    """Yield records in chunks of at most `size`, each to the end of a flush where one ends."""
+    first = 0
+    while first < len(records):
+        end = min(first + size, len(records))
+        last = next((n for n in range(end, first, -1) if records[n - 1].key == NOTE), end)
+        yield records[first:last]
+        first = last
+
+
 def last_event(user: User) -> int:
     """Return the offset in `events` of the last record folded into a user's row, -1 for none."""
     events = [key for key in user.marks if key >> 32 == 0]
@@ -86,6 +98,12 @@ class LocalTables:
         self._readings: dict[Place, Reading] = {}
         self._held_in: dict[str, set[int]] = {}  # context -> partitions with a row of `popular`
         self._lists = PopularLists(self.columns, self._popular_rows)
+        self._standing = Standing(settings)
+
+    @property
+    def reached(self) -> Reached:
+        """How far the rows that are shown had folded their sources, where that is certain."""
+        return self._standing.now
 
     @property
     def offsets(self) -> Mapping[str, Mapping[int, int]]:
@@ -105,6 +123,8 @@ class LocalTables:
         await self._fill("items", 0, b"")
         for shard in range(self._settings.shards):
             await self._fill("learned", shard, shard.to_bytes(2))
+        for table in VERSIONS:
+            self._stand(table)
 
     async def _fill(self, table: str, partition: int, prefix: bytes) -> None:
         chunk: dict[bytes, bytes | None] = {}
@@ -134,21 +154,28 @@ class LocalTables:
         """Take over records of one partition, in order: the disk first, then memory. Raises StateError."""
         changed = self._store(table, partition, records)
         self._show(table, partition, dict(sorted(changed.items(), key=_common_first)))
+        self._stand(table, partition)
 
     def _store(self, table: str, partition: int, records: Sequence[Record]) -> Rowed:
         """Write what records leave behind to disk, and return it; what is learned comes in whole flushes."""
-        rows = self._rows[table]
-        reading = self._readings.get((table, partition))
+        rows, place = self._rows[table], (table, partition)
+        reading = self._readings.get(place)
         if reading is None:
             note, offset = rows.notes.get(partition), rows.offsets.get(partition, -1)
-            reading = self._readings[table, partition] = Reading(note, offset, units=table in UNITS)
+            reading = self._readings[place] = Reading(note, offset, units=table in UNITS)
+        self._standing.leave(place)
         changed = reading.read(records)
         if changed or reading.offset != rows.offsets.get(partition, -1):
             prefix = partition.to_bytes(2) if table in PARTED else b""
-            rows.put(
-                partition, {prefix + key: row for key, row in changed.items()}, reading.offset, reading.note
-            )
+            note = self._standing.noted(place, reading)
+            rows.put(partition, {prefix + key: row for key, row in changed.items()}, reading.offset, note)
         return changed
+
+    def _stand(self, table: str, partition: int | None = None) -> None:
+        """Take note that what the disk holds of a partition is shown; without one, of all."""
+        rows, every = self._rows[table], range(partitions_of(self._settings, table))
+        for number in every if partition is None else (partition,):
+            self._standing.stand((table, number), rows.notes.get(number), rows.offsets.get(number, -1))
 
     def _show(self, table: str, partition: int, changed: Rowed) -> None:
         """Let answers reflect changed rows."""
@@ -219,6 +246,8 @@ class LocalTables:
                 rows.reopen()
             if not rows.offsets:
                 self._forget(table)
+                self._stand(table)
+        self._standing.resume({place: end for place, (_, end) in spans.items()})
         return {
             (table, partition): self._rows[table].offsets.get(partition, begin - 1) + 1
             for (table, partition), (begin, _) in spans.items()
@@ -229,12 +258,15 @@ class LocalTables:
         if broken := self._rows[table].broken:
             raise StateError(f"table {table!r} cannot be read: {broken}")
         size = CHUNKS[table]
-        for first in range(0, len(records), size):
-            changed = self._store(table, partition, records[first : first + size])
+        for chunk in chunks(records, size):
+            changed = self._store(table, partition, chunk)
             ordered = sorted(changed.items(), key=_common_first)
             for some in range(0, len(ordered), size):
+                if some:
+                    await asyncio.sleep(0)
                 self._show(table, partition, dict(ordered[some : some + size]))
-                await asyncio.sleep(0)
+            self._stand(table, partition)
+            await asyncio.sleep(0)
 
     def _put_items(self, changed: Rowed) -> None:
         read = {key.decode(): self._decode("items", ItemRow.from_row, row) for key, row in changed.items()}

@@ -8,7 +8,7 @@ from api.answers import Answer, Hit
 from api.exposed import Exposed
 from models.features import NAMES, Floats
 from models.interleaving import Teams
-from streams.slates import Shown, Slate
+from streams.slates import Read, Shown, Slate
 
 MOST = 32_768  # answers whose slate nobody has asked for yet; about 50 MB when full
 LOGGED = 200  # places of a list that are written down
@@ -18,7 +18,8 @@ T = TypeVar("T")
 class Beyond(NamedTuple):
     """What a slate holds beyond its answer: the time, the features of each item, the answer it repeats.
 
-    `exposed` are the experiments it was shown under, `teams` those of its places if it was interleaved.
+    `exposed` are the experiments it was shown under, `teams` those of its places if it was interleaved, `read` tells
+    what the features were computed from.
     """
 
     at: int
@@ -26,6 +27,7 @@ class Beyond(NamedTuple):
     same_as: str = ""
     exposed: Exposed | None = None
     teams: Teams | None = None
+    read: Read | None = None
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ class Unlogged:
             rung=served.rung, arms=served.arms, models=served.models,
             features=() if more.rows is None else NAMES, items=shown, forced=served.forced,
             alike=() if more.exposed is None else more.exposed.alike,
-            teams=() if more.teams is None else tuple(more.teams[:LOGGED].tolist()),
+            teams=() if more.teams is None else tuple(more.teams[:LOGGED].tolist()), read=more.read,
         )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from models.learned import BIAS, CHOSEN, COMMON, MET, PAGE, PAGES, RECENT, SPANS
 from models.outcomes import Outcomes
 from models.users import User, react
 from streams.events import Event
+from streams.slates import Reached
 
 DIMENSIONS = 64
 USERS = 2_000
@@ -170,6 +171,11 @@ class World:
     def outcomes(self, _: str) -> list[Outcomes]:
         """Return the rows of an experiment: nobody takes part in any."""
         return []
+
+    @property
+    def reached(self) -> Reached:
+        """How far sources are folded: there is no log."""
+        return Reached()
 
     def user_offset(self, user: User) -> int:
         """Return the offset of the user's last event."""

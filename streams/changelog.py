@@ -62,13 +62,16 @@ class Reading:
 
     `note` is the last, and `offset` how far it and the rows given out reach: who stops stores both with the rows, and
     reading goes on from there. With `units` rows are given out in whole flushes: those behind the last note wait in
-    `begun`, and a claim makes them void.
+    `begun`, and a claim makes them void. `whole` tells that no row was given out since the last note, `torn` how often
+    a claim came where one had been: its rows count, but what they are the fold of nobody says.
     """
 
     def __init__(self, note: Note | None = None, offset: int = -1, *, units: bool = False) -> None:
         self.note = note or Note()
         self.offset = offset
         self.begun: dict[bytes, bytes | None] = {}
+        self.whole = self.note.whole == offset  # both are -1 before anything was read
+        self.torn = 0
         self._units = units
         self._next = offset + 1
         self._compacted = False  # since the last note
@@ -89,7 +92,7 @@ class Reading:
                 # compaction took a note, since it takes nothing of a flush that is not whole: what was begun counts
                 self._compacted = True
                 rows |= self.begun
-                self.begun = {}
+                self.begun, self.whole = {}, False
             self._next = record.offset + 1
             if record.key == NOTE:
                 self._hear(record, writer, rows)
@@ -97,7 +100,9 @@ class Reading:
                 continue
             elif writer >= self._owner:
                 self._owner = writer  # compaction may have taken the claim
-                (self.begun if self._units and not self._compacted else rows)[record.key] = record.value
+                waits = self._units and not self._compacted
+                (self.begun if waits else rows)[record.key] = record.value
+                self.whole = self.whole and waits
                 self._void.discard(record.key)
             else:
                 self._void.add(record.key)
@@ -116,6 +121,8 @@ class Reading:
         if not fenced:
             # a claim may come late, from a worker that knows less than the owner it fences off
             self._owner, self._positions = writer, merge(self._positions, said.positions)
+            self.torn += claims and not self.whole
+            self.whole = self.whole or not claims
         (self._void.add if fenced or self._positions != said.positions else self._void.discard)(NOTE)
         if self._units and not fenced:
             if claims:

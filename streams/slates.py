@@ -34,12 +34,40 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     beside: str = ""
 
 
+class Reached(msgspec.Struct, frozen=True, array_like=True):
+    """How far rows that an API process read had folded their sources: next offsets, partition by partition.
+
+    -1 where that is not certain, as in the middle of a flush. `items` are folded from the catalogue and from touches,
+    `popular` from touches, `learned` from examples. `generation` is that of the state.
+    """
+
+    generation: int = 0
+    items: tuple[tuple[int, int], ...] = ()
+    popular: tuple[int, ...] = ()
+    learned: tuple[int, ...] = ()
+
+
+class Read(msgspec.Struct, frozen=True, array_like=True):
+    """What the features of a slate were computed from, `at` a time (ms).
+
+    `user` is the offset in `events` of the last record folded into the user's row, -1 for none. `guessed` are the
+    places whose item was so little known that what is said of it had a part. `session` tells that one came along.
+    """
+
+    at: int
+    user: int = -1
+    state: Reached = Reached()
+    guessed: tuple[int, ...] = ()
+    session: bool = False
+
+
 class Slate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One answer; `same_as` names an earlier slate that was served again from the cache (then `items` is empty).
 
     `asked` is missing in slates from before it was written down. `forced` names the arms that a test asked for, `alike`
     the experiments whose other arms would have shown the same list. `teams` tells of each item of an interleaved list
-    which of the two rankings chose it, 0 or 1, -1 for neither.
+    which of the two rankings chose it, 0 or 1, -1 for neither. `read` comes with features, but for slates from before
+    it was written down.
     """
 
     v: int = VERSION
@@ -57,6 +85,7 @@ class Slate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     forced: tuple[str, ...] = ()
     alike: tuple[str, ...] = ()
     teams: tuple[int, ...] = ()
+    read: Read | None = None
 
 
 _decoder = msgspec.msgpack.Decoder(Slate)

@@ -13,6 +13,7 @@ from models.outcomes import Outcomes
 from models.popular import Popular
 from models.users import User
 from ops.evaluate.world import World
+from streams.slates import Reached
 
 
 class Tables:
@@ -35,6 +36,11 @@ class Tables:
         world.touched.clear()
         self._lists.clear()
         return np.unique(np.concatenate([put, np.array(met, dtype=np.int64)]))
+
+    @property
+    def reached(self) -> Reached:
+        """How far sources are folded: there is no log."""
+        return Reached()
 
     def user(self, user_id: str) -> User | None:
         """Return a user's row."""

@@ -30,6 +30,7 @@ from streams.changelog import NOTE
 from streams.experiments import Known
 from streams.partition import partition_of
 from streams.settings import Settings
+from streams.slates import Reached
 from streams.topology import STAGES
 
 NONE = Known()
@@ -73,6 +74,23 @@ class PastTables:
                         changed(number, chunk)
                         chunk = {}
                 changed(number, chunk)
+
+    @property
+    def reached(self) -> Reached:
+        """How far the rows have folded their sources."""
+        notes = {
+            table: [self._scratch.rows(table).note(n).positions for n in range(count)]
+            for table, count in (
+                ("items", self._partitions),
+                ("popular", self._partitions),
+                ("learned", self._shards),
+            )
+        }
+        return Reached(
+            items=tuple((held.get("items", 0), held.get("touches", 0)) for held in notes["items"]),
+            popular=tuple(held.get("touches", 0) for held in notes["popular"]),
+            learned=tuple(held.get("examples", 0) for held in notes["learned"]),
+        )
 
     def user(self, user_id: str) -> User | None:
         """Return a user."""
