@@ -27,7 +27,9 @@ class Action:
     """One action's model: a bias and a weight for each of `KEYS`, after so many `steps`.
 
     `prior` (features,) and `bias` are the default model's, of features as they are; `shift` follows how often the
-    action really happens. `good` are the weights when they were last served, `trusted` whether they are.
+    action really happens, `slope` how far its log-odds are to be believed: at the mean of all features it changes
+    nothing. `certain` is the information that the slope was learned from. `good` are the weights when they were last
+    served, `trusted` whether they are.
     """
 
     prior: Doubles
@@ -41,20 +43,26 @@ class Action:
     chosen: int = 0
     rolled: int = 0
     trusted: bool = False
+    slope: float = 1.0
+    certain: float = 0.0
 
     def begun(self, scale: Scale) -> list[float]:
         """Return the default model as a bias and weights for `KEYS`."""
-        bias = self.bias + self.shift + float((self.prior * scale.mean).sum())
         return [
-            bias,
-            *(self.prior * scale.deviation).tolist(),
+            self.middle(scale) + self.shift,
+            *(self.slope * self.prior * scale.deviation).tolist(),
             *(seen_less(place) / AT_PLACE for place in PLACES),
         ]
+
+    def middle(self, scale: Scale) -> float:
+        """Return the default model's log-odds at the mean of all features, before they are shifted."""
+        return self.bias + float((self.prior * scale.mean).sum())
 
     def compiled(self, scale: Scale) -> tuple[Doubles, float]:
         """Return weights of the features as they are, (features,), and a bias: of the first place, and calibrated."""
         if not self.trusted:
-            return self.prior, self.bias + self.shift
+            held = self.slope * self.prior
+            return held, self.middle(scale) + self.shift - float((held * scale.mean).sum())
         weights, bias = flat(self.weights, scale)
         return weights, bias + self.window.correction()
 
@@ -62,7 +70,7 @@ class Action:
         """Return everything as a row holds it."""
         return [
             self.prior.tobytes(), self.bias, self.shift, self.weights, self.steps, self.good, self.window.numbers(),
-            self.shown, self.chosen, self.rolled, self.trusted,
+            self.shown, self.chosen, self.rolled, self.trusted, self.slope, self.certain,
         ]  # fmt: skip
 
     @classmethod

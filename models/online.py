@@ -7,13 +7,16 @@ from river import linear_model, optim, utils
 
 from models.action import KEYS, Action, moved
 from models.drift import drifts
-from models.scale import Doubles, Scale
+from models.scale import FIRST, Doubles, Scale
 
 TRUSTED = 50  # choices before a model is served
 HARM = 1.01  # times the default's loss that is too much
-BEGIN = 10  # choices that tell the rate before anything else is learned
-SETTLE = 4.0  # choices in which the default's steps towards the true rate are halved
+BEGIN = 50  # choices that tell the rate and the slope before anything else is learned
+SETTLE = 25.0  # choices in which the default's steps towards the true rate are halved, and after which its slope turns
 LEAST = 0.02  # of these steps
+SURE = 20.0  # information that the default's own slope is worth,
+MOST = 1000.0  # and the most that counts of what came since: it never stops learning
+FLAT, STEEP = 0.01, 3.0  # slopes at most: none turns an order around
 
 
 class Apart(optim.losses.Log):  # type: ignore[misc]
@@ -45,7 +48,7 @@ class Model:
 
     def __init__(self, action: Action, scale: Scale) -> None:
         self.action = action
-        self._scale = scale
+        self._scale, self._middle = scale, action.middle(scale)
         self._set(action.weights or action.begun(scale), action.steps)
 
     def _set(self, weights: Sequence[float], steps: int) -> None:
@@ -68,23 +71,29 @@ class Model:
         """Write into the action what is in River's model."""
         self.action.weights, self.action.steps = self.weights(), self.river.optimizer.n_iterations
 
-    def show(self, x: dict[str, float], default: float) -> None:
-        """Predict, then learn that an item with the features `x` was shown; `default` is the default model's logit."""
+    def show(self, x: dict[str, float], lean: float, less: float) -> None:
+        """Predict, then learn that an item with the features `x` was shown.
+
+        `lean` is how far the default model's log-odds are from those of the mean, `less` what its place makes of them.
+        """
         action, learns = self.action, self.action.chosen >= BEGIN
-        default += action.shift
-        action.shift -= self._step() * action.window.show(self._logit(x) if learns else default, default)
+        default = self._default(lean, less)
+        chance = action.window.show(self._logit(x) if learns else default, default)
+        action.shift -= self._step() * chance
+        self._turn(-chance * lean, chance * (1.0 - chance) * lean * lean)
         action.shown += 1
         if learns:
             self.river.learn_one(x, False)
             if action.window.whole:
                 self._judge()
 
-    def choose(self, x: dict[str, float], default: float) -> None:
+    def choose(self, x: dict[str, float], lean: float, less: float) -> None:
         """Predict, then learn that a shown item was chosen."""
         action, learns = self.action, self.action.chosen >= BEGIN
-        default += action.shift
+        default = self._default(lean, less)
         action.window.choose(self._logit(x) if learns else default, default)
         action.shift += self._step()
+        self._turn(lean, 0.0)
         action.chosen += 1
         if learns:
             self.river.learn_one(x, True)
@@ -95,8 +104,20 @@ class Model:
     def rescale(self, old: tuple[Doubles, Doubles]) -> None:
         """Say the same under the scale of now as under the old means and deviations."""
         self._set(moved(self.weights(), old, self._scale), self.river.optimizer.n_iterations)
+        middle, self._middle = self._middle, self.action.middle(self._scale)
+        self.action.shift += (1.0 - self.action.slope) * (middle - self._middle)
         if self.action.good:
             self.action.good = moved(self.action.good, old, self._scale)
+
+    def _default(self, lean: float, less: float) -> float:
+        return self._middle + self.action.shift + self.action.slope * lean + less
+
+    def _turn(self, gain: float, information: float) -> None:
+        """Take a step of Newton's with the slope, once the features have a mean and the action has a rate."""
+        action = self.action
+        if self._scale.count >= FIRST and action.chosen >= SETTLE:
+            action.certain = min(action.certain + information, MOST)
+            action.slope = min(STEEP, max(FLAT, action.slope + gain / (SURE + action.certain)))
 
     def _step(self) -> float:
         return max(LEAST, SETTLE / (SETTLE + self.action.chosen))

@@ -45,18 +45,18 @@ class Teacher:
             self._know(name)
         at = {place: n for n, place in enumerate(seen.rows)}
         scaled = responses.scale.apply(rows)
-        defaults = {
-            name: ((rows * action.prior).sum(axis=1) + action.bias).tolist()
+        leans = {
+            name: (scaled * (action.prior * responses.scale.deviation)).sum(axis=1).tolist()
             for name, action in responses.actions.items()
         }
         for place in fresh:
             x = _named(scaled[at[place]], place)
             for name, model in self.models.items():
-                model.show(x, defaults[name][at[place]] + seen_less(place))
+                model.show(x, leans[name][at[place]], seen_less(place))
         for name, place in chosen:
             if name in self.models:
                 x = _named(scaled[at[place]], place)
-                self.models[name].choose(x, defaults[name][at[place]] + seen_less(place))
+                self.models[name].choose(x, leans[name][at[place]], seen_less(place))
         self._rescale(rows[[at[place] for place in fresh]])
 
     def _know(self, name: str) -> None:

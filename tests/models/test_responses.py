@@ -146,6 +146,50 @@ def test_a_new_scale_changes_nothing_that_is_said():
     assert np.allclose(scale.apply(rows).std(axis=0), 1.0)
 
 
+def leaning(slope, slates=300):
+    """Return what was learned where the packaged model's log-odds are so many times too small."""
+    draw, teacher, column = np.random.default_rng(6), Teacher(Responses()), COLUMN["relevance"]
+    for n in range(slates):
+        matrix = np.zeros((PLACES, WIDTH), np.float32)
+        matrix[:, column] = draw.normal(-4.0, 3.0, PLACES)
+        chance = 1 / (1 + np.exp(-(slope * (matrix[:, column] + 4.0) - 2.0)))
+        clicked = np.flatnonzero(draw.random(PLACES) < chance)
+        teacher.learn(seen(n, matrix, tuple(("click", int(place)) for place in clicked)))
+    teacher.row()
+    return teacher
+
+
+def test_a_packaged_model_that_is_too_sure_of_itself_is_believed_less():
+    teacher = leaning(0.2)
+    click = teacher.responses.actions["click"]
+    assert click.slope == pytest.approx(0.2, abs=0.06)
+    assert teacher.responses.report()["click"]["default_loss"] < 1.0
+    few = leaning(0.2, slates=20)
+    untaught = few.responses.actions["click"]
+    assert not untaught.trusted
+    assert untaught.slope < 0.8
+    weights, _ = untaught.compiled(few.responses.scale)
+    assert np.allclose(weights, untaught.slope * untaught.prior)
+
+
+def test_no_slope_turns_the_packaged_order_around():
+    assert leaning(-0.3).responses.actions["click"].slope == online.FLAT
+
+
+def test_what_the_packaged_model_says_stays_under_a_new_scale():
+    draw = np.random.default_rng(5)
+    scale = Scale(WIDTH)
+    scale.learn(draw.normal(3, 5, (64, WIDTH)))
+    scale.adopt(0)
+    model = Model(Action(draw.normal(size=WIDTH), -3.0, shift=0.7, slope=0.3), scale)
+    before = model.action.compiled(scale)
+    scale.learn(draw.normal(-2, 1, (64, WIDTH)))
+    model.rescale(scale.adopt(64))
+    after = model.action.compiled(scale)
+    assert np.allclose(before[0], after[0])
+    assert before[1] == pytest.approx(after[1])
+
+
 def test_the_row_holds_everything_and_learning_goes_on_from_it(taught):
     more = list(world(300, taste(), seed=2))
     assert again(taught).row() == taught.row()
