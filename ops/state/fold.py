@@ -19,6 +19,7 @@ from agents.table import Kept, Rows, Table
 from agents.users import Told, UserAgent
 from models.items import ItemRow
 from models.join import Shown
+from models.learned import Learned
 from models.outcomes import Outcomes
 from models.popular import Popular
 from models.users import User
@@ -225,6 +226,7 @@ class Shell:
     ) -> None:
         self._partition = partition
         self._tables = [table(name, rows[name], cached=0) for name in STAGES[stage]]
+        self._learned: Callable[[], Learned] | None = None
         self.folds: dict[str, Fold]
         if stage == "users":
             known, shown = self._tables
@@ -241,7 +243,20 @@ class Shell:
         else:
             from agents.learner import LearnerAgent  # noqa: PLC0415 - its compiler takes a second to import
 
-            self.folds = {"examples": LearnerAgent(settings, *self._tables).fold_examples}
+            learner, (learned,) = LearnerAgent(settings, *self._tables), self._tables
+            self.folds = {"examples": learner.fold_examples}
+            self._learned = lambda: learner.load(learned.partition(partition)).learned
+
+    def state(self, table: str, key: str) -> Any:
+        """Return the state of a key as it is by now, not to be changed; None for a key without a row."""
+        (found,) = (one for one in self._tables if one.name == table)
+        return found.partition(self._partition).find(key)
+
+    @property
+    def learned(self) -> Learned:
+        """What a learner knows by now, not to be changed."""
+        assert self._learned is not None, "only the learner's stage learns"
+        return self._learned()
 
     def write(self, reached: Mapping[str, int], most: Mapping[str, int] | None = None) -> None:
         """Write the tables whose changed states are more than `most`, all without it, with the positions reached."""
