@@ -142,7 +142,7 @@ def replica(scene: Scene) -> None:
 
 
 def _ready(asker: Asker) -> None:
-    wait(lambda: asker.get("/health/ready")[0] == 200, f"{NAME} is ready", 60)
+    wait(lambda: asker.get("/health/ready")[0] == 200, f"{NAME} is ready", 120)
 
 
 def _health(asker: Asker) -> dict[str, Any]:
