@@ -70,7 +70,7 @@ def train(
         ),
     ] = False,
     surface: Annotated[str, typer.Option(help="the surface whose candidates are ranked")] = "home",
-    trials: Annotated[int, typer.Option(min=1, max=100, help="settings tried on the validation span")] = 4,
+    trials: Annotated[int, typer.Option(min=1, max=100, help="settings tried on the validation span")] = 12,
     seed: Annotated[int, typer.Option(help="of what is drawn by lot")] = 1,
     as_json: Json = False,
 ) -> None:

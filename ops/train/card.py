@@ -7,6 +7,7 @@ from ops.train.fit import Fitted
 from streams.models import Model
 
 LISTED = 15  # features by importance
+BEST = 5  # settings by what they reached
 LIMITS = (
     "It ranks what retrieval finds: a choice whose item was no candidate counts as a miss for both. It learned from "
     "what people chose, much of which earlier lists had shown them; nothing here measures what a list causes. It "
@@ -34,10 +35,12 @@ def card(model: Model, fitted: Fitted, choices: Mapping[str, int]) -> str:
         ]),
         "Left out, the same in all rows: " + (", ".join(fitted.constant) or "none") + ".",
         "## Training",
+        f"{len(fitted.trials)} settings were tried, judged by the validation span. The best:",
         table(["objective", "leaves", "rate", "least rows", "l2", "trees", "NDCG@10 on validation"], [
-            [str(trial[name]) for name in ("objective", "num_leaves", "learning_rate", "min_data_in_leaf",
-                                           "lambda_l2", "trees")] + [f"{trial['ndcg@10']:.4f}"]
-            for trial in fitted.trials
+            [trial["objective"], str(trial["num_leaves"]), f"{trial['learning_rate']:.3g}",
+             str(trial["min_data_in_leaf"]), f"{trial['lambda_l2']:.3g}", str(trial["trees"]),
+             f"{trial['ndcg@10']:.4f}"]
+            for trial in sorted(fitted.trials, key=lambda trial: -trial["ndcg@10"])[:BEST]
         ]),
         "## Limits",
         LIMITS,

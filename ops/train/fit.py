@@ -6,9 +6,9 @@ most relevant, and the softmax over all candidates with a sample of them correct
 """
 
 import os
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -38,13 +38,15 @@ FIXED = {
 FIRST: dict[str, Any] = {
     "objective": "softmax", "num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 400, "lambda_l2": 10.0,
 }  # fmt: skip
-DRAWN: dict[str, tuple[Any, ...]] = {
-    "objective": ("softmax", "lambdarank"),
-    "num_leaves": (7, 15, 31),
-    "learning_rate": (0.03, 0.05, 0.1),
-    "min_data_in_leaf": (100, 400, 1600),
-    "lambda_l2": (1.0, 10.0, 30.0),
+KNOWN = (FIRST, FIRST | {"objective": "lambdarank"})  # tried before any other
+OBJECTIVES = ("softmax", "lambdarank")
+RANGES: dict[str, tuple[float, float]] = {  # of the others, searched by their logarithms
+    "num_leaves": (4, 63),
+    "learning_rate": (0.02, 0.2),
+    "min_data_in_leaf": (50, 3200),
+    "lambda_l2": (0.3, 100.0),
 }
+BLIND = 6  # settings drawn by lot before earlier ones tell where to look
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,13 @@ def fit(train: Rows, valid: Rows, trials: int, seed: int, advance: Callable[[int
     columns = [COLUMN[name] for name in features]
     found: list[tuple[float, dict[str, Any], Trees, dict[str, float]]] = []
     said = []
-    for parameters in drawn(trials, seed):
+    tuned, wanted = search(seed), space()
+    for _ in range(trials):
+        trial = tuned.ask(wanted)
+        parameters = dict(trial.params)
         booster = boosted(train, columns, parameters, seed)
         trees, reached = pruned(booster, valid, columns)
+        tuned.tell(trial, reached)
         gains = booster.feature_importance("gain")
         found.append((reached, parameters, trees, dict(zip(features, gains.tolist(), strict=True))))
         said.append({**parameters, "trees": len(trees.starts), "ndcg@10": reached})
@@ -107,25 +113,40 @@ def usable(train: Rows, valid: Rows) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return kept, tuple(name for name in NAMES if name not in kept)
 
 
-def drawn(trials: int, seed: int) -> list[dict[str, Any]]:
-    """Return the parameters of so many trials: the first ones known to do, the others by lot.
+def search(seed: int) -> Any:
+    """Return Optuna's study: the settings known to do, then some by lot, then near those that did well.
 
-    >>> [trial["objective"] for trial in drawn(2, 0)][0]
-    'softmax'
+    Tree-structured Parzen estimators (Bergstra, Bardenet, Bengio and Kégl 2011); one seed asks the same of the same.
     """
-    draw = random.Random(seed)
-    more = [{name: draw.choice(values) for name, values in DRAWN.items()} for _ in range(trials - 1)]
-    if trials > 1:
-        more[0] = FIRST | {"objective": "lambdarank"}
-    return [FIRST, *more]
+    optuna = _extra("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=BLIND)
+    )
+    for parameters in KNOWN:
+        study.enqueue_trial(parameters)
+    return study
+
+
+def space() -> dict[str, Any]:
+    """Return what a setting may be, as Optuna's distributions."""
+    of = _extra("optuna").distributions
+    return {"objective": of.CategoricalDistribution(OBJECTIVES)} | {
+        name: (of.IntDistribution if isinstance(low, int) else of.FloatDistribution)(low, high, log=True)
+        for name, (low, high) in RANGES.items()
+    }
+
+
+def _extra(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as missing:
+        raise SettingsError(f"{missing}; training needs: pip install 'refold[train]'") from None
 
 
 def boosted(train: Rows, columns: list[int], parameters: dict[str, Any], seed: int) -> Any:
     """Return LightGBM's booster of one trial."""
-    try:
-        import lightgbm  # noqa: PLC0415 - an extra: nothing else needs it
-    except ImportError:
-        raise SettingsError("training needs LightGBM: `pip install refold[train]`") from None
+    lightgbm = _extra("lightgbm")
     by_softmax = parameters["objective"] == "softmax"
     data = lightgbm.Dataset(
         np.ascontiguousarray(train.matrix[:, columns]),

@@ -7,7 +7,7 @@ from models.boosted import Boosted
 from models.features import COLUMN, NAMES
 from models.ranker import Lineup
 from ops.train import fit as fits
-from ops.train.fit import drawn, fit, usable
+from ops.train.fit import FIRST, KNOWN, RANGES, fit, search, space, usable
 from ops.train.rows import Rows
 from streams.errors import Refused
 
@@ -88,7 +88,7 @@ def test_the_same_rows_give_the_same_bytes(parts, fitted):
 def test_the_ranker_is_what_lightgbm_trained(parts):
     train, valid, test = parts
     columns = [COLUMN[name] for name in READ]
-    booster = fits.boosted(train, columns, drawn(1, 1)[0], 1)
+    booster = fits.boosted(train, columns, FIRST, 1)
     trees, _ = fits.pruned(booster, valid, columns)
     scores = Boosted(READ, trees, fits.Platt()).sums(test.matrix)
 
@@ -142,11 +142,33 @@ def test_without_lightgbm_it_says_what_to_install(parts, monkeypatch):
     from streams.errors import SettingsError
 
     monkeypatch.setitem(sys.modules, "lightgbm", None)
-    with pytest.raises(SettingsError, match=r"pip install refold\[train\]"):
+    with pytest.raises(SettingsError, match=r"lightgbm.*pip install 'refold\[train\]'"):
         fit(parts[0], parts[1], 1, 1, lambda _: None)
 
 
+def asked(seed, count, worth=lambda _: 0.0):
+    tuned = search(seed)
+    found = []
+    for _ in range(count):
+        trial = tuned.ask(space())
+        tuned.tell(trial, worth(trial.params))
+        found.append(dict(trial.params))
+    return found
+
+
 def test_trials_follow_from_the_seed():
-    assert drawn(5, 3) == drawn(5, 3)
-    assert drawn(5, 3)[:2] == drawn(5, 4)[:2]
-    assert drawn(5, 3)[2:] != drawn(5, 4)[2:]
+    assert asked(3, 9) == asked(3, 9)
+    assert asked(3, 3)[:2] == list(KNOWN)
+    assert asked(3, 3)[2] != asked(4, 3)[2]
+    for parameters in asked(3, 9):
+        assert all(low <= parameters[name] <= high for name, (low, high) in RANGES.items())
+
+
+def test_later_trials_come_near_what_did_well():
+    def worth(parameters):
+        return -abs(np.log(parameters["learning_rate"] / 0.15))
+
+    rates = [parameters["learning_rate"] for parameters in asked(1, 40, worth)]
+
+    assert np.abs(np.log(np.array(rates[-10:]) / 0.15)).mean() < 0.3
+    assert np.abs(np.log(np.array(rates[:10]) / 0.15)).mean() > 0.6

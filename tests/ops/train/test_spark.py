@@ -155,7 +155,7 @@ def test_what_teaches_nothing_is_refused(session, folder):
 
 def rows_of(past):
     scene = Scene(DEFAULTS, 16)
-    part = parts_of(past.count(), {"train": (0.2, 0.6, 60), "test": (0.6, 1.0, 60)})
+    part = parts_of(past.count(), {"train": (0.2, 0.6, 120), "test": (0.6, 1.0, 120)})
     return gather(past, scene, HOME, part, 1, lambda _: None)
 
 
