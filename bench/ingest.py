@@ -24,6 +24,7 @@ from bench.report import AT_LEAST, AT_MOST, report
 from ops.broker import topics
 from ops.broker.lag import STAGE_OF, committed, end_offsets
 from ops.processes import Process, Processes
+from streams.errors import Unavailable
 from streams.events import Event, encode
 from streams.partition import partition_of
 from streams.settings import Settings
@@ -75,26 +76,37 @@ def run(settings: Settings, singles: int = 300_000, batched: int = 2_000_000) ->
 
 
 async def produce(settings: Settings, events: Iterator[Event], batch: int) -> int:
-    """Write events in records of `batch`, and return how many records."""
+    """Write events in records of `batch`, and return how many records; raises Unavailable when some were not taken."""
     producer = AIOKafkaProducer(**settings.client(), linger_ms=20, max_batch_size=256 << 10)
     await producer.start()
     waiting: dict[int, list[Event]] = {}
-    records = 0
-    topic = settings.topic("events")
+    records, failed = 0, list[BaseException]()
+
+    def heard(delivery: asyncio.Future[Any]) -> None:
+        if (error := delivery.exception()) is not None:
+            failed.append(error)
+
+    async def send(partition: int) -> None:
+        record = encode(waiting.pop(partition))
+        sent = await producer.send(settings.topic("events"), record, partition=partition)
+        sent.add_done_callback(heard)
+
     try:
         for event in events:
             partition = partition_of(event.user, settings.partitions)
             group = waiting.setdefault(partition, [])
             group.append(event)
             if len(group) == batch:
-                await producer.send(topic, encode(waiting.pop(partition)), partition=partition)
+                await send(partition)
                 records += 1
-        for partition, group in waiting.items():
-            await producer.send(topic, encode(group), partition=partition)
+        for partition in list(waiting):
+            await send(partition)
             records += 1
         await producer.flush()
     finally:
         await producer.stop()
+    if failed:  # who waits until as many were folded would wait for ever
+        raise Unavailable(f"the broker did not take {len(failed)} of {records} records: {failed[0]!r}")
     return records
 
 
