@@ -77,7 +77,12 @@ def run(settings: Settings, singles: int = 300_000, batched: int = 2_000_000) ->
 
 async def produce(settings: Settings, events: Iterator[Event], batch: int) -> int:
     """Write events in records of `batch`, and return how many records; raises Unavailable when some were not taken."""
-    producer = AIOKafkaProducer(**settings.client(), linger_ms=20, max_batch_size=256 << 10)
+    producer = AIOKafkaProducer(  # idempotent: what a leader just elected refuses is sent again, and stands there once
+        **settings.client(),
+        enable_idempotence=settings.kafka_idempotence,
+        linger_ms=20,
+        max_batch_size=256 << 10,
+    )
     await producer.start()
     waiting: dict[int, list[Event]] = {}
     records, failed = 0, list[BaseException]()
