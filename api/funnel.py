@@ -21,7 +21,7 @@ from api.filter import Filter, nothing
 from api.offered import fused, offered
 from api.stages import Stopwatch
 from api.state import State
-from models import rerank
+from models import popular, rerank
 from models.content import blend
 from models.exploration import Candidates, Doubles, Draw, by_hash, explore
 from models.features import CATALOGUE, Asker, Floats, Sparse
@@ -146,11 +146,16 @@ class Funnel:
         return self._slate(pool, pool.merit)
 
     def popular_in_context(self) -> Ranked:
-        """Rank by popularity here; candidates that are nowhere popular come last, and are explored."""
-        pool = self.candidates()
-        scores = np.zeros(len(pool.slots), dtype=np.float32)
-        scatter(scores, self._places, self._asker.in_context)
-        return self._slate(pool, scores + pool.merit)
+        """Rank by what is liked here, by choices and by looks; what was never chosen nor seen is explored."""
+        pool, columns = self.candidates(), self._columns
+        in_context, here, anywhere = np.zeros((3, len(pool.slots)), dtype=np.float32)
+        scatter(in_context, self._places, self._asker.in_context)
+        if lists := self._here[len(self._request.categories) :]:  # of the country, the surface, anywhere
+            scatter(here, self._places, lists[0])
+            scatter(anywhere, self._places, lists[-1])
+        ctr, examined = columns.ctr[pool.slots], columns.examined[pool.slots]
+        scores = popular.by_chances(in_context + pool.merit, popular.lift(here, anywhere), ctr, examined)
+        return self._slate(pool, scores)
 
     def popular(self) -> Ranked:
         """Rank by popularity anywhere."""

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.features import Codes, Floats
-from models.items import PRIOR_CTR, PRIOR_STRENGTH
+from models.items import PRIOR_CTR, PRIOR_STRENGTH, answered, common_rate
 from models.rerank import HEAD, TOP, Mask, Order, best
 from models.surfaces import Explore
 
@@ -136,14 +136,15 @@ def _exp(x: Doubles) -> Doubles:
     return np.asarray(np.exp(np.maximum(x, LEAST)))  # numbers below the normal ones take ten times as long
 
 
-def posterior(ctr: Floats, examined: Floats) -> tuple[Doubles, Doubles]:
+def posterior(ctr: Floats, examined: Floats, rate: float = PRIOR_CTR) -> tuple[Doubles, Doubles]:
     """Return Beta(a, b) of click-through rates, from models.items' mean and the places looked at.
 
-    Choices that no impression was sent for do not lower b below the prior's.
+    Who was never looked at is expected to have the `rate` (empirical Bayes; Casella 1985, "An introduction to empirical
+    Bayes data analysis"). Choices that no impression was sent for do not lower b below the prior's.
     """
     total = examined.astype(np.float64) + PRIOR_STRENGTH
-    a = ctr * total
-    return a, np.maximum(total - a, PRIOR_STRENGTH * (1.0 - PRIOR_CTR))
+    a = answered(ctr, examined) + PRIOR_STRENGTH * rate
+    return a, np.maximum(total - a, PRIOR_STRENGTH * (1.0 - rate))
 
 
 def limited(chances: Doubles, most: float) -> Doubles:
@@ -170,7 +171,8 @@ def _weighed(at: Order, among: Candidates, how: Explore) -> Doubles:
     if how.kind == "epsilon":
         return np.concatenate([[1.0 - how.epsilon], np.full(len(at) - 1, how.epsilon / (len(at) - 1))])
     if how.kind == "thompson":
-        return largest(*posterior(among.ctr[at], among.examined[at]))
+        rate = common_rate(among.ctr, among.examined)
+        return largest(*posterior(among.ctr[at], among.examined[at], rate))
     worth = among.scores[at].astype(np.float64)
     weights = np.exp((worth - worth.max()) / (how.temperature * (float(among.scores.std()) or 1.0)))
     return np.asarray(weights / weights.sum())

@@ -71,6 +71,22 @@ def ctr(answered: Numbers, examined: Numbers) -> Numbers:
     return (answered + PRIOR_CTR * PRIOR_STRENGTH) / (examined + PRIOR_STRENGTH)
 
 
+def answered(rates: npt.NDArray[np.float32], examined: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the choices that rates of `ctr` were made from, (n,)."""
+    total = examined.astype(np.float64) + PRIOR_STRENGTH
+    return np.asarray(np.maximum(rates * total - PRIOR_CTR * PRIOR_STRENGTH, 0.0))
+
+
+def common_rate(rates: npt.NDArray[np.float32], examined: npt.NDArray[np.float32]) -> float:
+    """Return the click-through rate of many items together, between 0.0001 and 0.5, drawn to the prior.
+
+    >>> round(common_rate(np.float32([0.02, 0.11]), np.float32([0.0, 180.0])), 3)
+    0.11
+    """
+    chosen, looks = float(answered(rates, examined).sum()), float(examined.sum(dtype=np.float64))
+    return min(0.5, max(1e-4, ctr(chosen, looks)))
+
+
 def list_item(item: ItemRow, catalogue: Item | None) -> ItemRow:
     """Fold a catalogue record; None is a tombstone and leaves the item unlisted."""
     item.catalogue = None if catalogue is None else msgspec.to_builtins(catalogue)

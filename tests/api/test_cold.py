@@ -1,5 +1,6 @@
 """Cold start: what is new is shown to those who like its like, and who is new gets what is popular where they are."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -126,3 +127,25 @@ def test_a_new_user_gets_what_is_popular_where_they_are_then_what_they_like():
     fake.refresh(NOW + 10)
     items = [one.item_id for one in engine.recommend(Request(at=NOW + 20, user_id="stranger", n=10)).items]
     assert np.mean([int(name[1:]) % KINDS == 4 for name in items]) > 0.8
+
+
+def seen(user, item, at, place, kind="impression"):
+    return msgspec.structs.replace(
+        click(user, item, at), event_id=f"{user}-{item}-{at}-{kind}", type=kind, position=place
+    )
+
+
+def test_a_stranger_gets_what_is_liked_and_not_what_is_shown_most():
+    fake = shop("category")
+    engine = Engine(fake.state, CONFIG)
+    for n in range(
+        400
+    ):  # all look at the first, one of eight chooses it; a few look at the second, most choose it
+        fake.fold([seen(f"v{n}", "i0", NOW + n, 0)])
+        fake.fold([seen(f"v{n}", "i0", NOW + n, 0, "click")] * (n % 8 == 0))
+    for n in range(30):
+        fake.fold([seen(f"w{n}", "i1", NOW + n, 0), seen(f"w{n}", "i1", NOW + n, 0, "click")])
+    fake.refresh(NOW + 500)
+    names = [one.item_id for one in engine.recommend(Request(at=NOW + 500, user_id="stranger", n=120)).items]
+    assert fake.item("i0").chosen > fake.item("i1").chosen
+    assert names.index("i1") < names.index("i0")

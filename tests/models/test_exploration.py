@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.exploration import Candidates, drawn, explore, largest, limited, opened, posterior
-from models.items import ctr
+from models.items import common_rate, ctr
 from models.rerank import TOP, arrange
 from models.surfaces import Explore
 from tests.models.test_rerank import candidates, most_of_a_category
@@ -106,11 +106,23 @@ def test_what_is_known_well_is_not_tried_any_more(kind):
         assert (slate.order[slate.explored] >= 20).all()
 
 
+def test_who_was_never_looked_at_is_expected_to_be_like_all_others():
+    examined, answered = np.float32([0.0, 500.0, 500.0]), np.float64([0.0, 100.0, 50.0])
+    rates = ctr(answered, examined.astype(np.float64)).astype(np.float32)
+    rate = common_rate(rates, examined)
+    a, b = posterior(rates, examined, rate)
+    assert rate == pytest.approx(0.15, abs=0.01)
+    assert a[0] / (a[0] + b[0]) == pytest.approx(rate, abs=1e-3)
+    assert a[1] / (a[1] + b[1]) == pytest.approx(0.2, abs=0.01)
+    assert largest(a, b)[0] > 3 * largest(*posterior(rates, examined))[0]
+
+
 def test_thompson_tries_what_may_be_good_more_often():
     among, how = plain(fresh=(20, 21)), Explore(kind="thompson", budget=1.0)
     came = Counter(int(explore(np.arange(10), among, how, seed=f"t{n}").order[9]) for n in range(500))
     assert came[20] > 2 * came[21] > 0  # the first was clicked once
-    chances = largest(*posterior(among.ctr[[9, 20, 21]], among.examined[[9, 20, 21]]))
+    rate = common_rate(among.ctr, among.examined)
+    chances = largest(*posterior(among.ctr[[9, 20, 21]], among.examined[[9, 20, 21]], rate))
     assert came[20] / 500 == pytest.approx(chances[1], abs=0.08)
 
 
