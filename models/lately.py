@@ -21,6 +21,8 @@ THIS, BEFORE, PASSED = (
     2,
 )  # of all items: in the open tile, in the one before, in it of items that saw none since
 
+_SPANS = np.array(WINDOWS)[:, None]
+
 Floats = npt.NDArray[np.float32]
 Tiles = npt.NDArray[np.int32]
 Sums = npt.NDArray[np.float64]
@@ -66,24 +68,16 @@ class Windows(Protocol):
 def lately(items: Windows, slots: Slots | slice, now: int) -> tuple[Floats, Floats, Floats, Floats]:
     """Return choices in the last hour, day and week, and the rise, each of shape (n,), at `now` (ms).
 
-    The rise is the log of how much more is chosen this hour than the day lets expect, and the day than the week.
+    A window counts its open tile, and what is left of the one before. The rise is the log of how much more is chosen
+    this hour than the day lets expect, and the day than the week.
     """
-    tiles, choices = items.tiles[slots], items.choices[slots]
-    hour, day, week = (
-        recent(tiles[:, window], choices[:, window], span, now) for window, span in enumerate(WINDOWS)
-    )
+    tiles = np.ascontiguousarray(items.tiles[slots].T)  # a window's numbers side by side: three times as fast
+    this, before = np.ascontiguousarray(items.choices[slots].transpose(2, 1, 0))
+    tile, left = (now // _SPANS).astype(np.int32), (1.0 - now % _SPANS / _SPANS).astype(np.float32)
+    fading = np.where(tiles == tile, before, np.where(tiles == tile - 1, this, np.float32(0)))
+    hour, day, week = np.where(tiles == tile, this, np.float32(0)) + fading * left
     of_day, of_week = shares(items.totals.at(now), now)
     return hour, day, week, rise(hour, day, of_day) + rise(day, week, of_week)
-
-
-def recent(tiles: Tiles, choices: Floats, span: int, now: int) -> Floats:
-    """Return the choices (n,) in the last `span` ms: of this tile, and a share of the one before."""
-    tile, into = divmod(now, span)
-    left = np.float32(1.0 - into / span)
-    this, before = choices.T
-    open_now = np.where(tiles == tile, this + before * left, np.float32(0))
-    found: Floats = np.where(tiles == tile - 1, this * left, open_now)
-    return found
 
 
 def shares(totals: Sums, now: int) -> tuple[float, float]:
