@@ -260,9 +260,9 @@ def text(report: Mapping[str, Any]) -> Iterator[str]:
             f"the log says {one['recomputed']!r}"
         )
     for reason, count in report["skipped"].items():
-        yield f"{count:,} slates skipped: {reason}"
+        yield f"slates skipped, {reason}: {count:,}"
     for reason, count in report["not_compared"].items():
-        yield f"{count:,} values not compared: {reason}"
+        yield f"values not compared, {reason}: {count:,}"
     yield (
         f"{report['slates']:,} slates, {report['values']:,} values computed anew, "
         f"{report['mismatches']:,} differ from what was logged"
