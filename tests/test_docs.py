@@ -307,7 +307,19 @@ def test_operators_know_every_figure(client):
 
 @pytest.mark.parametrize(
     "bench",
-    ["ingest", "freshness", "outcome", "serve", "score", "ahead", "assign", "index", "rebuild", "recovery"],
+    [
+        "ingest",
+        "freshness",
+        "outcome",
+        "serve",
+        "score",
+        "learn",
+        "ahead",
+        "assign",
+        "index",
+        "rebuild",
+        "recovery",
+    ],
 )
 def test_performance_names_every_target_with_its_bound(bench):
     rows = re.findall(r"^\| (?:\w+)? ?\| (.*?) \| (.*?) \|", text("docs/performance.md"), re.MULTILINE)
