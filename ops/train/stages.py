@@ -91,7 +91,12 @@ class Staged:
         changed = _keyed(touches.union(listed)).mapPartitions(partial(fold_items, numbers))
         last = numbers[-1] if numbers else 0
         lessons = acted.filter(lambda one: one[0] < last and (one[1].touch.contexts or one[1].choice))
-        return asked.union(lessons).union(changed).keyBy(place_of).sortByKey().values()
+        every = asked.union(lessons).union(changed).keyBy(place_of)
+        parts = every.getNumPartitions()
+        ordered = every.repartitionAndSortWithinPartitions(
+            parts, lambda place: place[0] * parts // (last + 1)
+        )
+        return ordered.values()
 
 
 def _keyed(numbered: Numbered) -> Any:
