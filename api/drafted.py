@@ -37,17 +37,18 @@ def drafted(one: Ranked, other: Ranked, n: int, seed: str) -> tuple[Ranked, Team
 def chances(one: Order, other: Order, drawn: Order) -> Doubles:
     """Return the chance of each place of a drafted list, given the places above.
 
-    A turn has a coin that decides whose best item comes first; where both have the same one, the coin shows in what
-    comes second.
+    Turns begin where the lists part. A turn has a coin that decides whose best item comes first; where both have the
+    same one, the coin shows in what comes second.
 
     >>> chances(np.array([1, 2, 3]), np.array([1, 3, 2]), np.array([1, 3, 2])).tolist()
     [1.0, 0.5, 1.0]
     """
+    alike = next((k for k, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(drawn))
     found, listed, told = [], set[int](), False
     left = [iter(one.tolist()), iter(other.tolist())]
     heads = [next(each, None) for each in left]
     for place, slot in enumerate(drawn.tolist()):
-        told = told and place % 2 == 1
+        told = told and (place - alike) % 2 == 1
         differ = None not in heads and heads[0] != heads[1]
         found.append(0.5 if differ and not told else 1.0)
         told = told or differ

@@ -102,10 +102,20 @@ def test_bench_report_is_one_line_for_a_program_and_a_table_for_people(capsys):
     assert said.endswith("MISSED\n")
 
 
-@pytest.mark.parametrize("said", [("--kind", "vectors"), ("FILE",), ("FILE", "--kind", "sequence")])
-def test_spark_is_refused_where_it_has_nothing_to_read_or_to_learn(said, tmp_path):
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            ("--kind", "vectors"),
+            "--engine spark trains a boosted ranker or item vectors on a file or an export",
+        ),
+        (("FILE",), "events.csv has no event to learn from"),
+        (("FILE", "--kind", "sequence"), "another --kind than sequence"),
+    ],
+)
+def test_spark_is_refused_where_it_has_nothing_to_read_or_to_learn(said, reason, tmp_path):
     file = tmp_path / "events.csv"
     file.write_text("user,item,at\n")
     done = refold("train", *(str(file) if one == "FILE" else one for one in said), "--engine", "spark")
     assert done.returncode == 1
-    assert "--engine spark learns item vectors from a file or an export" in done.stderr
+    assert reason in done.stderr

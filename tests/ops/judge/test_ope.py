@@ -92,7 +92,7 @@ class Unlogged(Served):
 @pytest.fixture(scope="module")
 def slates(world, on, tmp_path_factory):
     served = Clicked(world, on, tmp_path_factory.mktemp("served"), LOGGING)
-    made = [served.ask(f"user-{n % 12}") for n in range(120)]
+    made = [served.ask(f"user-{n % 12}") for n in range(240)]
     served.close()
     return [slate for slate in made if slate.features]
 

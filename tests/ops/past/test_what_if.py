@@ -88,26 +88,23 @@ def test_past_requests_have_the_arms_they_had(world, on, tmp_path):
 
 
 def test_another_configuration_changes_lists_and_the_report_tells_how(world, on, served, tmp_path):
-    for user in ("user-1", "user-2", "user-3"):
-        served.ask(user)
-    other = other_config(
-        config(
-            tmp_path, '[surfaces.home]\nseen = "keep"\npins = { item-29 = 1 }\nquotas = { popular = 0 }\n'
-        ),
-        load(),
-    )
+    slates = [served.ask(user) for user in ("user-1", "user-2", "user-3")]
+    shown = {item.item_id for slate in slates for item in slate.items}
+    pinned = next(item for n in range(29, -1, -1) if (item := f"item-{n}") not in shown)
+    changes = f'[surfaces.home]\nseen = "keep"\npins = {{ {pinned} = 1 }}\nquotas = {{ popular = 0 }}\n'
+    other = other_config(config(tmp_path, changes), load())
     found = what_if(on, load(), other, START, END)
     home = found["surfaces"]["home"]
     assert home["same"] < 1
     assert home["overlap"] < 1
     assert 0 < home["rank_biased_overlap"] < 1
     assert home["first_change"] == 1
-    assert home["only_other"]["item-29"] == 3
+    assert home["only_other"][pinned] == 3
     assert home["sources"]["pin"] == {"current": 0.0, "other": pytest.approx(1 / 8, abs=1e-3)}
     assert home["fidelity"]["same"] == 1.0
     said = "\n".join(text(found))
     assert "home: 3 slates, 0.0% the same" in said
-    assert "item-29 (3)" in said
+    assert f"{pinned} (3)" in said
 
 
 def test_the_users_row_is_that_of_the_very_moment(world, on, served, tmp_path):
