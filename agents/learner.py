@@ -84,7 +84,10 @@ class LearnerAgent:
                 shard.teacher.learn(said)
                 dirty[COMMON] = shard
         for slot in shard.learner.changed():
-            dirty[learned.keys[slot]] = ItemRow(learned, slot)
+            key = learned.keys[slot]
+            # one that is known to have changed is made of what the arrays say when it is written
+            if not isinstance(dirty.get(key), ItemRow):
+                dirty[key] = ItemRow(learned, slot)
 
 
 def compile_kernels() -> None:

@@ -20,6 +20,9 @@ SPAN = 10  # choices that count
 RATE = 0.3  # a drawn negative stands for many, so sums of squares grow faster than those of a full softmax
 EPS = 1e-6
 NEGATIVES = 128
+# Every so many items one more choice in a row has the same negatives from all items: each moves a row, and a row that
+# is moved is written. Among few items rows are written anyway, and other negatives each time teach more.
+SHARED = 10_000
 LEAST = 1e-4  # a chance too small to move a row, and have it written, for
 
 
@@ -98,11 +101,11 @@ def chance(ringed: Slots, slot: int, items: int, filled: int) -> float:
 
 @compiled
 def draw(ring: Slots, items: int, filled: int, seed: int, n: int) -> int:
-    """Return an item, drawn from the recent choices or from all."""
+    """Return an item, drawn from the recent choices or from all; `seed` is the number of the choice."""
     x = random(seed, n)
     if x & 1:
         return int(ring[(x >> 1) % filled])
-    return (x >> 1) % items
+    return (random(seed // (1 + items // SHARED), n) >> 1) % items
 
 
 @compiled
