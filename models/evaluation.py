@@ -72,7 +72,12 @@ def ndcg(ranks: Ranks, k: int) -> float:
     >>> ndcg(np.int32([1, 3, 4]), 3)
     0.5
     """
-    return _mean(np.where(ranks <= k, 1.0 / np.log2(1.0 + ranks), 0.0))
+    return _mean(gained(ranks, k))
+
+
+def gained(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
+    """Return 1 / log2(1 + rank) where the rank is at most k, else 0, (n,)."""
+    return np.where(ranks <= k, 1.0 / np.log2(1.0 + ranks), 0.0)
 
 
 def mrr(ranks: Ranks, k: int) -> float:

@@ -6,7 +6,7 @@ most relevant, and the softmax over all candidates with a sample of them correct
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from models.boosted import Boosted
 from models.calibration import Platt, platt
-from models.evaluation import ndcg
+from models.evaluation import gained
 from models.features import COLUMN, NAMES, Floats
 from models.ranker import BASE
 from models.trees import Doubles, Trees, of_lightgbm
@@ -64,28 +64,46 @@ class Fitted:
 
 
 def fit(train: Rows, valid: Rows, trials: int, seed: int, advance: Callable[[int], None]) -> Fitted:
-    """Return the best of so many trials by NDCG@10 on `valid`; raises Refused for rows that teach nothing."""
+    """Return the best of so many trials by NDCG@10 on `valid`, as `taken` says; raises Refused where nothing is taught.
+
+    A setting that was found must clearly beat those that are known: among many the best is the luckiest too.
+    """
     features, constant = usable(train, valid)
     columns = [COLUMN[name] for name in features]
-    found: list[tuple[float, dict[str, Any], Trees, dict[str, float]]] = []
+    found: list[tuple[Doubles, Trees, dict[str, float]]] = []
     said = []
     tuned, wanted = search(seed), space()
     for _ in range(trials):
         trial = tuned.ask(wanted)
         parameters = dict(trial.params)
         booster = boosted(train, columns, parameters, seed)
-        trees, reached = pruned(booster, valid, columns)
+        trees, each = pruned(booster, valid, columns)
+        reached = float(each.mean())
         tuned.tell(trial, reached)
-        gains = booster.feature_importance("gain")
-        found.append((reached, parameters, trees, dict(zip(features, gains.tolist(), strict=True))))
+        of_features = dict(zip(features, booster.feature_importance("gain").tolist(), strict=True))
+        found.append((each, trees, of_features))
         said.append({**parameters, "trees": len(trees.starts), "ndcg@10": reached})
         advance(1)
-    _, _, trees, gains = max(found, key=lambda one: one[0])
+    _, trees, gains = found[taken([each for each, _, _ in found])]
     ranker = Boosted(features, trees, Platt())
     curve = platt(ranker.sums(valid.matrix), valid.labels)
     whole = sum(gains.values()) or 1.0
     shares = {name: gain / whole for name, gain in sorted(gains.items(), key=lambda one: -one[1])}
     return Fitted(Boosted(features, trees, curve), said, shares, constant)
+
+
+def taken(trials: Sequence[Doubles]) -> int:
+    """Return the number of the first trial that is as good as the best, but for one standard error of what they differ.
+
+    A trial is what its list of each choice is worth, (choices,). The rule is that of Breiman, Friedman, Olshen and
+    Stone (1984, "Classification and regression trees"), paired.
+
+    >>> taken([np.array([0.5, 0.1, 0.4]), np.array([0.4, 0.3, 0.5]), np.array([0.9, 0.8, 0.9])])
+    2
+    """
+    best = max(trials, key=lambda one: float(one.mean()))
+    lost = [best - one for one in trials]
+    return next(n for n, each in enumerate(lost) if each.mean() <= each.std() / np.sqrt(len(each)))
 
 
 def usable(train: Rows, valid: Rows) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -184,15 +202,15 @@ def softmax(train: Rows) -> Callable[[Doubles, Any], tuple[Doubles, Doubles]]:
     return derived
 
 
-def pruned(booster: Any, valid: Rows, columns: list[int]) -> tuple[Trees, float]:
-    """Return as many of the first trees as rank `valid` best, and the NDCG@10 that they reach."""
+def pruned(booster: Any, valid: Rows, columns: list[int]) -> tuple[Trees, Doubles]:
+    """Return as many of the first trees as rank `valid` best, and the NDCG@10 of each choice by them, (choices,)."""
     dump = booster.dump_model()
     rows = np.ascontiguousarray(valid.matrix[:, columns])
     scores = valid.matrix[:, COLUMN[BASE]].astype(np.float64)
-    best, most = 0, -1.0
+    best, most = 0, np.full(len(valid), -1.0)
     for end in range(STEP, len(dump["tree_info"]) + STEP, STEP):
         part = {"tree_info": dump["tree_info"][end - STEP : end]}
         scores += of_lightgbm(part, len(columns)).predict(rows)
-        if (reached := ndcg(valid.judged(scores).rank, 10)) > most:
+        if (reached := gained(valid.judged(scores).rank, 10)).mean() > most.mean():
             best, most = end, reached
     return of_lightgbm({"tree_info": dump["tree_info"][:best]}, len(columns)), most

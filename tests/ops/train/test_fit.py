@@ -172,3 +172,12 @@ def test_later_trials_come_near_what_did_well():
 
     assert np.abs(np.log(np.array(rates[-10:]) / 0.15)).mean() < 0.3
     assert np.abs(np.log(np.array(rates[:10]) / 0.15)).mean() > 0.6
+
+
+def test_a_setting_must_clearly_beat_the_ones_before_it():
+    first = np.linspace(0.3, 0.6, 400)
+    luckier = first + 0.005 + np.resize([-0.3, 0.3], 400)
+    better = first + 0.05 + np.resize([-0.3, 0.3], 400)
+    assert luckier.mean() > first.mean()
+    assert fits.taken([first, luckier]) == 0
+    assert fits.taken([first, luckier, better]) == 2
