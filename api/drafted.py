@@ -5,7 +5,7 @@ import numpy as np
 from api.funnel import Ranked
 from models.exploration import Doubles
 from models.features import Floats
-from models.interleaving import SECOND, Teams, team_draft
+from models.interleaving import SECOND, Teams, alike, team_draft
 from models.rerank import Order
 
 
@@ -43,12 +43,12 @@ def chances(one: Order, other: Order, drawn: Order) -> Doubles:
     >>> chances(np.array([1, 2, 3]), np.array([1, 3, 2]), np.array([1, 3, 2])).tolist()
     [1.0, 0.5, 1.0]
     """
-    alike = next((k for k, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(drawn))
+    same = alike(one, other)
     found, listed, told = [], set[int](), False
     left = [iter(one.tolist()), iter(other.tolist())]
     heads = [next(each, None) for each in left]
     for place, slot in enumerate(drawn.tolist()):
-        told = told and (place - alike) % 2 == 1
+        told = told and (place - same) % 2 == 1
         differ = None not in heads and heads[0] != heads[1]
         found.append(0.5 if differ and not told else 1.0)
         told = told or differ

@@ -32,11 +32,9 @@ def team_draft(one: Order, other: Order, n: int, seed: str) -> tuple[Order, Team
     ([7, 3, 1], [-1, 1, 0])
     """
     coins = int.from_bytes(blake2b(seed.encode(), digest_size=TURNS // 8, person=b"interleaving").digest())
-    same = min(len(one), len(other), n)
-    differ = np.flatnonzero(one[:same] != other[:same])
-    alike = int(differ[0]) if len(differ) else same
-    order = dict.fromkeys(one[:alike].tolist(), NEITHER)  # its team by candidate
-    left = iter(one[alike:].tolist()), iter(other[alike:].tolist())
+    same = alike(one[:n], other[:n])
+    order = dict.fromkeys(one[:same].tolist(), NEITHER)  # its team by candidate
+    left = iter(one[same:].tolist()), iter(other[same:].tolist())
     while len(order) < n:
         begins, coins = coins & 1, coins >> 1
         picks = []
@@ -50,6 +48,17 @@ def team_draft(one: Order, other: Order, n: int, seed: str) -> tuple[Order, Team
                 order[each] = NEITHER if each in picks else order.get(each, NEITHER)
             break
     return np.array([*order][:n], np.int64), np.array([*order.values()][:n], np.int8)
+
+
+def alike(one: Order, other: Order) -> int:
+    """Return how many places two rankings fill alike from the top on.
+
+    >>> alike(np.array([7, 1, 2]), np.array([7, 2, 1, 3]))
+    1
+    """
+    both = min(len(one), len(other))
+    differ = np.flatnonzero(one[:both] != other[:both])
+    return int(differ[0]) if len(differ) else both
 
 
 def told(items: Sequence[str], teams: Teams) -> bytes:
