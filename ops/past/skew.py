@@ -29,13 +29,10 @@ from ops.evaluate.tables import Tables
 from ops.evaluate.world import World
 from ops.past.recall import Recalled, learned, recall
 from ops.past.replay import Ground
-from ops.past.what_if import LATE, when
+from ops.past.what_if import spanned, when
 from ops.progress import Begin, silent
 from ops.state.scratch import temporary
-from streams import slates
-from streams.errors import Refused
 from streams.slates import Slate
-from streams.times import written
 
 FEW = 10  # differing values that are told one by one
 CATALOGUED = {"affinity", "session", "freshness", "boost"}  # read what the catalogue says of an item
@@ -99,10 +96,8 @@ def check(
 
     Raises Refused when the span is none, StateError where the log cannot be folded.
     """
-    if begin > until:
-        raise Refused(f"the span ends at {written(until)}, before it begins at {written(begin)}")
     skipped: Counter[str] = Counter()
-    found = (one for one in _served(on, begin, until, last, skipped) if not users or one.user_id in users)
+    found = (one for one in spanned(on, begin, until, skipped, last) if not users or one.user_id in users)
     newest = heapq.nlargest(last, found, key=when) if last else sorted(found, key=when)
     chosen = [one for slate in newest if (one := _comparable(slate, on, skipped)) is not None]
     step, skew = progress(len(chosen)), Skew()
@@ -164,22 +159,6 @@ class _Then(Totals):
     def at(self, now: int) -> Sums:  # noqa: ARG002
         """Return the sums."""
         return self._sums
-
-
-def _served(on: Ground, begin: int, until: int, last: int, skipped: Counter[str]) -> Iterator[Slate]:
-    """Yield the slates of a span (ms); of each partition at least the `last` of them, if that is not 0."""
-    starts, ends = on.log.positions_at("slates", begin - 1), on.log.positions_at("slates", until + LATE)
-    for number, (first, _) in on.log.spans("slates").items():
-        start, end = max(starts[number], first), ends[number]
-        for batch in on.log.read("slates", number, max(start, end - last) if last else start, end):
-            for record in batch:
-                try:
-                    slate = slates.decode(record.value or b"")
-                except Refused as refused:
-                    skipped[f"cannot be read: {refused}"] += 1
-                    continue
-                if begin <= slate.at <= until:
-                    yield slate
 
 
 def _comparable(slate: Slate, on: Ground, skipped: Counter[str]) -> Recalled | None:

@@ -139,11 +139,22 @@ class Window:
 
 def slates_of(on: Ground, begin: int, until: int, skipped: Counter[str]) -> Iterator[Slate]:
     """Yield the slates of a span (ms) without their features, partition by partition; raises Refused for no span."""
+    for slate in spanned(on, begin, until, skipped):
+        shown = tuple(msgspec.structs.replace(item, features=()) for item in slate.items)
+        yield msgspec.structs.replace(slate, items=shown)
+
+
+def spanned(on: Ground, begin: int, until: int, skipped: Counter[str], last: int = 0) -> Iterator[Slate]:
+    """Yield the slates of a span (ms) as they were logged; of each partition at least the `last`, if that is not 0.
+
+    Raises Refused for no span.
+    """
     if begin > until:
         raise Refused(f"the span ends at {written(until)}, before it begins at {written(begin)}")
     starts, ends = on.log.positions_at("slates", begin - 1), on.log.positions_at("slates", until + LATE)
-    for number, start in starts.items():
-        for batch in on.log.read("slates", number, start, ends[number]):
+    for number, (first, _) in on.log.spans("slates").items():
+        start, end = max(starts[number], first), ends[number]
+        for batch in on.log.read("slates", number, max(start, end - last) if last else start, end):
             for record in batch:
                 try:
                     slate = slates.decode(record.value or b"")
@@ -151,8 +162,7 @@ def slates_of(on: Ground, begin: int, until: int, skipped: Counter[str]) -> Iter
                     skipped[f"cannot be read: {refused}"] += 1
                     continue
                 if begin <= slate.at <= until:
-                    shown = tuple(msgspec.structs.replace(item, features=()) for item in slate.items)
-                    yield msgspec.structs.replace(slate, items=shown)
+                    yield slate
 
 
 def answerable(slate: Slate, current: Config, other: Config, skipped: Counter[str]) -> bool:
