@@ -3,8 +3,9 @@
 import signal
 import sys
 import time
+from collections.abc import Iterable
 
-from ops.prove.cluster import Member, wait
+from ops.prove.cluster import WORKER, Member, wait
 from ops.prove.points import FEW, MANY, POINTS
 from ops.prove.scene import WORKERS, Scene
 from streams.errors import Unavailable
@@ -12,6 +13,7 @@ from streams.errors import Unavailable
 ASLEEP = (
     20.0  # seconds a stopped worker sleeps: twice its session, so that others take over and it wakes a zombie
 )
+ALONE = "learner"  # has one partition, which only who is to be killed may own
 
 
 def kill(scene: Scene) -> None:
@@ -75,18 +77,17 @@ def mixed(scene: Scene) -> None:
 def points(scene: Scene) -> None:
     """Kill the stages of a worker at each named point between fold, changelog, RocksDB, ack and commit."""
     cluster = scene.cluster
-    cluster.run(WORKERS[1:])
+    others = [(name, stage) for name in WORKERS[1:] for stage in POINTS if stage != ALONE]
+    for name, stage in others:
+        cluster.add(f"{name}-{stage}", [_stage(stage)], REFOLD_WORKER=name)
+    cluster.run(f"{name}-{stage}" for name, stage in others)
     members = []
     for stage, names in POINTS.items():
         commands = [
-            [sys.executable, "-m", "ops.prove.points", stage, point, str(passing)]
-            for point in names
-            for _ in range(1 if scene.quick else 3)
-            if (passing := scene.draw.randint(1, FEW.get(point, MANY)))
+            [sys.executable, "-m", "ops.prove.points", stage, point, str(scene.draw.randint(1, most))]
+            for point, most in _order(scene, stage, names)
         ]
-        scene.draw.shuffle(commands)
-        last = [sys.executable, "-m", "ops.cli", "worker", "--stage", stage]
-        members.append(cluster.add(f"points-{stage}", [*commands, last], REFOLD_WORKER=WORKERS[0]))
+        members.append(cluster.add(f"points-{stage}", [*commands, _stage(stage)], REFOLD_WORKER=WORKERS[0]))
         scene.figures[f"points_{stage}"] = len(commands)
     before, places = cluster.kills, sum(len(member.commands) - 1 for member in members)
 
@@ -101,6 +102,25 @@ def points(scene: Scene) -> None:
         return done
 
     wait(passed, "every point is passed", 900)
+
+
+def _order(scene: Scene, stage: str, names: Iterable[str]) -> list[tuple[str, int]]:
+    """Return the points of a stage in the order drawn, each with the most passings until the kill."""
+    order = [(point, FEW.get(point, MANY)) for point in names for _ in range(1 if scene.quick else 3)]
+    scene.draw.shuffle(order)
+    if stage != ALONE:
+        return order
+    # It claims its partition once, and what it restores is what it wrote and had not stored when it died.
+    followed = {
+        "changelog": [("changelog", MANY), ("restored", 1)],
+        "claimed": [("claimed", 1)],
+        "restored": [],
+    }
+    return [each for point, most in order for each in followed.get(point, [(point, most)])]
+
+
+def _stage(stage: str) -> list[str]:
+    return [*WORKER, "--stage", stage]
 
 
 def _left(members: list[Member]) -> str:

@@ -42,7 +42,7 @@ SCENARIOS = {
     "lose-disk": Scenario(kills.lose_disk, 300, 45),
     "scale": Scenario(kills.scale, 150, 90),
     "pause": Scenario(kills.pause, 180, 40),
-    "points": Scenario(kills.points, 420, 150),
+    "points": Scenario(kills.points, 480, 150),
     "broker": Scenario(outages.broker, 120, 30),
     "broker-away": Scenario(outages.broker_away, 40, 20),
     "dead-letters-away": Scenario(outages.dead_letters_away, 150, 60),
