@@ -4,9 +4,12 @@ An example changes rows that other examples of its record read, so there is one 
 row, and a flush is whole or void (`streams.changelog.Reading`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from agents.table import Partition, Row, Table
 from models import marks
@@ -29,6 +32,21 @@ class Shard:
         self.learned = learned
         self.learner = Learner(learned)
         self.teacher = Teacher(Responses.from_row(learned.common.actions))
+        self._said: Mapping[str, Row] = {}
+        self._known = np.zeros(0, np.bool_)  # by slot: `_said` has it
+
+    def unsaid(self, dirty: Mapping[str, Row]) -> list[int]:
+        """Return the slots that changed and are not among the dirty rows, where the caller is to put them.
+
+        One that is there is made of what the arrays say when it is written, however often it changed meanwhile.
+        """
+        if dirty is not self._said or len(self._known) < len(self.learned.keys):
+            self._said = dirty
+            self._known = np.zeros(len(self.learned.arrays.into), np.bool_)
+        changed = self.learner.changed()
+        fresh = changed[~self._known[changed]]
+        self._known[fresh] = True
+        return fresh.tolist()  # type: ignore[no-any-return]
 
     def row(self) -> bytes:
         """Return the bytes of the common row."""
@@ -83,11 +101,8 @@ class LearnerAgent:
             ):
                 shard.teacher.learn(said)
                 dirty[COMMON] = shard
-        for slot in shard.learner.changed():
-            key = learned.keys[slot]
-            # one that is known to have changed is made of what the arrays say when it is written
-            if not isinstance(dirty.get(key), ItemRow):
-                dirty[key] = ItemRow(learned, slot)
+        for slot in shard.unsaid(dirty):
+            dirty[learned.keys[slot]] = ItemRow(learned, slot)
 
 
 def compile_kernels() -> None:

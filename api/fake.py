@@ -101,7 +101,7 @@ class Fake:
     def refresh(self, now: int) -> None:
         """Bring columns, lists and vectors up to date."""
         columns, learned = self.columns, self._learner.learned
-        for slot in self._learner.changed():
+        for slot in self._learner.changed().tolist():
             self.lore.put(0, learned.keys[slot], learned.row(slot))
         self.lore.put(0, COMMON, learned.common.row())
         columns.put_all([(item, self.items[item]) for item in sorted(self._dirty)])

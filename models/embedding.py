@@ -14,6 +14,7 @@ import numpy as np
 from models.compiled import compiled
 from models.learned import BIAS, FREE, HEAT_BIAS, HEAT_INTO, HEAT_OUT, RING, Arrays, Floats, Slots
 from models.maths import exp, ln
+from models.scratch import Scratch, note, place
 
 FADE = 0.8  # weight of an older choice
 SPAN = 10  # choices that count
@@ -21,7 +22,8 @@ RATE = 0.3  # a drawn negative stands for many, so sums of squares grow faster t
 EPS = 1e-6
 NEGATIVES = 128
 # Every so many items one more choice in a row has the same negatives from all items: each moves a row, and a row that
-# is moved is written. Among few items rows are written anyway, and other negatives each time teach more.
+# is moved is written; and both steps of a choice have the same. Among few items rows are written anyway, and other
+# negatives each time teach more.
 SHARED = 10_000
 LEAST = 1e-4  # a chance too small to move a row, and have it written, for
 
@@ -72,10 +74,12 @@ def pool(arrays: Arrays, after: Slots, v: Floats) -> float:
 
 
 @compiled
-def descend(row: Floats, heat: float, gradient: Floats, scale: float) -> float:
-    """Move a vector against `scale` times a gradient and return its new sum of squares; a step off the map is none."""
-    size = scale * scale * dot(gradient, gradient) / len(row)
-    grown = heat + size
+def descend(row: Floats, heat: float, gradient: Floats, size: float, scale: float) -> float:
+    """Move a vector against `scale` times a gradient and return its new sum of squares; a step off the map is none.
+
+    `size` is the gradient's mean square.
+    """
+    grown = heat + scale * scale * size
     if not grown < 1e30:
         return heat
     step = np.float32(RATE * scale / math.sqrt(grown + EPS))
@@ -85,10 +89,10 @@ def descend(row: Floats, heat: float, gradient: Floats, scale: float) -> float:
 
 
 @compiled
-def pull(arrays: Arrays, slot: int, v: Floats, scale: float) -> None:
-    """Move an item's out vector and bias against a gradient of its logit."""
+def pull(arrays: Arrays, slot: int, v: Floats, size: float, scale: float) -> None:
+    """Move an item's out vector and bias against a gradient of its logit; `size` is the mean square of `v`."""
     numbers = arrays.numbers
-    numbers[slot, HEAT_OUT] = descend(arrays.out[slot], numbers[slot, HEAT_OUT], v, scale)
+    numbers[slot, HEAT_OUT] = descend(arrays.out[slot], numbers[slot, HEAT_OUT], v, size, scale)
     numbers[slot, HEAT_BIAS] += scale * scale
     numbers[slot, BIAS] -= RATE * scale / math.sqrt(numbers[slot, HEAT_BIAS] + EPS)
 
@@ -109,57 +113,57 @@ def draw(ring: Slots, items: int, filled: int, seed: int, n: int) -> int:
 
 
 @compiled
-def among(after: Slots, slot: int) -> bool:
-    """Tell whether a trail has an item: what someone chose before is no negative."""
-    hit = False
-    for other in after:
-        hit |= other == slot
-    return hit
+def negatives(scratch: Scratch, ring: Slots, items: int, seed: int, first: int) -> tuple[Slots, Floats]:
+    """Return what choice number `seed` is compared with, and the logarithm of how often each is drawn.
+
+    They are drawn from number `first` on. What is noted of this choice, in its trail or chosen, is no negative.
+    """
+    filled = max(1, min(seed, RING))
+    drawn, often = np.empty(NEGATIVES, np.int32), np.empty(NEGATIVES, np.float32)
+    n = 0
+    for i in range(NEGATIVES):
+        slot = draw(ring, items, filled, seed, first + i)
+        if slot != FREE and place(scratch, slot, seed) == FREE:  # the ring is empty at first
+            drawn[n] = slot
+            often[n] = NEGATIVES * chance(scratch.ringed, slot, items, filled)
+            n += 1
+    for i in range(n):  # apart from what jumps about in memory: so it is done for eight at once
+        often[i] = ln(often[i])
+    return drawn[:n], often[:n]
 
 
 @compiled
-def step(
-    arrays: Arrays, ring: Slots, ringed: Slots, items: int, seed: int, first: int, item: int, after: Slots,
-    touched: Slots,
-) -> None:  # fmt: skip
-    """Learn that `item` came after others: one step on the softmax over it and negatives, told in `touched`.
-
-    The negatives are those drawn from number `first` on.
-    """
-    d = arrays.into.shape[1]
+def step(arrays: Arrays, scratch: Scratch, drawn: Slots, often: Floats, item: int, after: Slots) -> None:
+    """Learn that `item` came after others: one step on the softmax over it and negatives, drawn so often."""
+    d, n = arrays.into.shape[1], len(drawn)
     numbers, out = arrays.numbers, arrays.out
-    v, towards = np.empty(d, np.float32), np.zeros(d, np.float32)
+    v, towards = np.empty(d, np.float32), np.empty(d, np.float32)
     length = pool(arrays, after, v)
-    filled = max(1, min(seed, RING))
-    drawn, weight = np.empty(NEGATIVES + 1, np.int64), np.empty(NEGATIVES + 1)
-    drawn[0], weight[0] = item, dot(out[item], v) + numbers[item, BIAS]
-    n, top = 1, weight[0]
-    for i in range(NEGATIVES):
-        slot = draw(ring, items, filled, seed, first + i)
-        touched[i] = FREE
-        if slot == item or among(after, slot):
-            continue
-        logit = dot(out[slot], v) + numbers[slot, BIAS]
-        logit -= ln(NEGATIVES * chance(ringed, slot, items, filled))
-        drawn[n], weight[n] = slot, logit
-        top = max(top, logit)
-        n += 1
-    total = 0.0
+    weight = np.empty(n, np.float32)
+    own = float(dot(out[item], v) + numbers[item, BIAS])
+    top = own
+    for i in range(n):
+        weight[i] = dot(out[drawn[i]], v) + numbers[drawn[i], BIAS] - often[i]
+        top = max(top, weight[i])
     for i in range(n):
         weight[i] = exp(weight[i] - top)
+    own = float(exp(own - top))
+    total = own
+    for i in range(n):
         total += weight[i]
+    size, scale = dot(v, v) / d, own / total - 1.0
+    row = out[item]
+    for j in range(d):
+        towards[j] = np.float32(scale) * row[j]
+    pull(arrays, item, v, size, scale)
     for i in range(n):
         scale = weight[i] / total
-        if i == 0:
-            scale -= 1.0
-        elif scale < LEAST:
-            continue
-        else:
-            touched[i - 1] = drawn[i]
-        row = out[drawn[i]]
-        for j in range(d):
-            towards[j] += np.float32(scale) * row[j]
-        pull(arrays, drawn[i], v, scale)
+        if scale >= LEAST:
+            row = out[drawn[i]]
+            for j in range(d):
+                towards[j] += np.float32(scale) * row[j]
+            pull(arrays, drawn[i], v, size, scale)
+            note(scratch, drawn[i])
     back(arrays, after, v, towards, length)
 
 
@@ -177,19 +181,20 @@ def back(arrays: Arrays, after: Slots, v: Floats, towards: Floats, length: float
     along = np.float32(dot(towards, v))
     for j in range(len(v)):
         towards[j] -= along * v[j]
-    share = 1.0
+    size, share = dot(towards, towards) / len(v), 1.0
     for k in range(min(SPAN, len(after))):
         slot, scale = after[k], share / length
         heats = arrays.numbers[slot]
-        heats[HEAT_INTO] = descend(arrays.into[slot], heats[HEAT_INTO], towards, scale)
-        heats[HEAT_OUT] = descend(arrays.out[slot], heats[HEAT_OUT], towards, scale)
+        heats[HEAT_INTO] = descend(arrays.into[slot], heats[HEAT_INTO], towards, size, scale)
+        heats[HEAT_OUT] = descend(arrays.out[slot], heats[HEAT_OUT], towards, size, scale)
         share *= FADE
 
 
 @compiled
-def refuse(arrays: Arrays, item: int, after: Slots, amount: float) -> None:
+def refuse(arrays: Arrays, scratch: Scratch, item: int, after: Slots, amount: float) -> None:
     """Learn that an item was disliked after others: one step of its logistic loss, `amount` up to one."""
     v = np.empty(arrays.into.shape[1], np.float32)
     pool(arrays, after, v)
     logit = dot(arrays.out[item], v) + arrays.numbers[item, BIAS]
-    pull(arrays, item, v, amount / (1.0 + float(exp(-logit))))
+    pull(arrays, item, v, dot(v, v) / len(v), amount / (1.0 + float(exp(-logit))))
+    note(scratch, item)

@@ -15,7 +15,7 @@ from models.marks import in_order
 from streams.errors import StateError
 from streams.rows import pack, unpack
 
-VERSION = 3
+VERSION = 4
 COMMON = ""  # the key of the row that is no item's
 DIMENSIONS = 64
 PAGE = 16  # neighbours to a page
@@ -155,6 +155,14 @@ class Learned:
         """Return the slots of the items among `keys` that are known, in their order."""
         found = [slot for slot in map(self.slot_of.get, keys) if slot is not None]
         return np.array(found, np.int32)
+
+    def slots_of(self, keys: tuple[str, ...]) -> Slots:
+        """Return the slots of items, making those that are not known."""
+        known = self.slot_of
+        try:
+            return np.array([known[key] for key in keys], np.int32)
+        except KeyError:
+            return np.array([self.slot(key) for key in keys], np.int32)
 
     def row(self, slot: int) -> bytes:
         """Return the bytes of an item's row."""

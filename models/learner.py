@@ -20,6 +20,7 @@ from models.learned import (
     Slots,
 )
 from models.maths import exp
+from models.scratch import Scratch, fresh, grown, lay, note
 from streams.examples import Choice
 
 MOVED = max(embedding.SPAN, neighbours.REACH)  # newest choices of a trail whose rows an example changes
@@ -28,19 +29,21 @@ _FADES = np.array([1.0 / span for span in SPANS])
 
 @compiled
 def _learn(
-    arrays: Arrays, ring: Slots, ringed: Slots, touched: Slots, items: int, now: int, item: int, after: Slots,
-    amount: float, weights: Floats, heat: Floats, stages: stack.Doubles, stage: int,
+    arrays: Arrays, scratch: Scratch, ring: Slots, items: int, now: int, item: int, after: Slots, amount: float,
+    weights: Floats, heat: Floats, stages: stack.Doubles, stage: int,
 ) -> None:  # fmt: skip
-    numbers = arrays.numbers
+    numbers, ringed = arrays.numbers, scratch.ringed
     if numbers[item, CHOSEN] and stack.due(now):
         stack.step(arrays, ring, ringed, items, now, item, after, weights, heat, stages, stage)
     if len(after):
-        negatives = embedding.NEGATIVES
-        embedding.step(arrays, ring, ringed, items, now, 0, item, after, touched[:negatives])
+        lay(scratch, now, item, after)
+        drawn, often = embedding.negatives(scratch, ring, items, now, 0)
+        embedding.step(arrays, scratch, drawn, often, item, after)
         # who chose two one after the other might have chosen them the other way round
-        turned = embedding.turned(item, after)
-        embedding.step(arrays, ring, ringed, items, now, negatives, after[0], turned, touched[negatives:])
-        neighbours.meet(arrays, item, after, amount)
+        if items < embedding.SHARED:
+            drawn, often = embedding.negatives(scratch, ring, items, now, embedding.NEGATIVES)
+        embedding.step(arrays, scratch, drawn, often, after[0], embedding.turned(item, after))
+        neighbours.meet(arrays, scratch, now, item, after, amount)
     rested = now - numbers[item, MET]
     for k in range(len(_FADES)):
         numbers[item, RECENT + k] = numbers[item, RECENT + k] * exp(-rested * _FADES[k]) + amount
@@ -56,6 +59,9 @@ def _learn(
         ringed[ring[at]] -= 1
     ring[at] = item
     ringed[item] += 1
+    note(scratch, item)
+    for slot in after[:MOVED]:
+        note(scratch, slot)
 
 
 class Learner:
@@ -66,40 +72,34 @@ class Learner:
         common = learned.common
         if not common.weights.size:
             common.weights, common.heat = stack.fresh()
-        self._ringed = np.zeros(len(learned.arrays.into), np.int32)
-        recent = common.ring[common.ring != FREE]
-        np.add.at(self._ringed, recent, 1)
-        self._touched = np.full(2 * embedding.NEGATIVES, FREE, np.int32)
-        self._changed: set[int] = set()
+        self._scratch = fresh(len(learned.arrays.into), common.ring)
 
     def learn(self, choice: Choice) -> None:
         """Fold an example: learn what it says of the weights and of the vectors, then count it."""
         learned = self.learned
         known = len(learned.keys)
-        after = np.array([learned.slot(key) for key in choice.after], np.int32)
+        after = learned.slots_of(choice.after)
         item = learned.slot(choice.item)
-        if len(self._ringed) < len(learned.arrays.into):
-            self._ringed = np.concatenate(
-                [self._ringed, np.zeros(len(learned.arrays.into) - len(self._ringed), np.int32)]
-            )
+        if len(self._scratch.ringed) < len(learned.arrays.into):
+            self._scratch = grown(self._scratch, len(learned.arrays.into))
+        for slot in range(known, len(learned.keys)):
+            note(self._scratch, slot)
         learned.ready(pages=2 * len(after) + PAGES)
         common = learned.common
-        self._changed.update(range(known, len(learned.keys)), after[:MOVED].tolist())
-        self._changed.add(item)
         if choice.weight > 0:
             _learn(
-                learned.arrays, common.ring, self._ringed, self._touched, len(learned.keys), common.choices, item,
-                after, min(choice.weight, 1.0), common.weights, common.heat, common.stages,
+                learned.arrays, self._scratch, common.ring, len(learned.keys), common.choices, item, after,
+                min(choice.weight, 1.0), common.weights, common.heat, common.stages,
                 stack.stage_of(choice.known, len(choice.after)),
             )  # fmt: skip
             common.choices += 1
-            if len(after):
-                self._changed.update(self._touched.tolist())
         elif choice.weight < 0:
-            embedding.refuse(learned.arrays, item, after, min(-choice.weight, 1.0))
+            embedding.refuse(learned.arrays, self._scratch, item, after, min(-choice.weight, 1.0))
 
-    def changed(self) -> list[int]:
+    def changed(self) -> Slots:
         """Return the slots changed since the last call, in order, and forget them."""
-        slots = sorted(self._changed - {FREE})
-        self._changed.clear()
+        scratch = self._scratch
+        slots = np.sort(scratch.changed[: scratch.many[0]])
+        scratch.moved[slots] = False
+        scratch.many[0] = 0
         return slots

@@ -23,6 +23,7 @@ from models.learned import (
     Slots,
 )
 from models.maths import exp, ln
+from models.scratch import Scratch, place
 
 NEAR = 0.92  # weight of a later choice for each one in between, when counted and when summed
 LIKE = 0.9  # the same, summed without regard to order
@@ -77,20 +78,33 @@ def count(arrays: Arrays, slot: int, other: int, what: int, amount: float) -> No
 
 
 @compiled
-def meet(arrays: Arrays, item: int, after: Slots, amount: float) -> None:
-    """Count that an item was chosen after others, newest first."""
-    counts, near = arrays.counts, amount
-    for k in range(min(REACH, len(after))):
-        page, place = spot(arrays, after[k], item)
+def meet(arrays: Arrays, scratch: Scratch, now: int, item: int, after: Slots, amount: float) -> None:
+    """Count that an item was chosen after others, newest first; where these stand is noted of choice `now`."""
+    counts, others, near = arrays.counts, arrays.others, amount
+    reach, used = min(REACH, len(after)), int(arrays.numbers[item, USED])
+    found = np.full((reach, 2), FREE, np.int64)
+    for page in range(
+        (used + PAGE - 1) // PAGE
+    ):  # those before it stand in one list: it is read once for all
+        at = arrays.pages[item, page]
+        for n in range(min(PAGE, used - page * PAGE)):
+            k = place(scratch, others[at, n], now)
+            if k != FREE and k < reach:
+                found[k, 0], found[k, 1] = at, n
+    for k in range(reach):
+        at, n = spot(arrays, after[k], item)
         if k == 0:
-            counts[page, place, NEXT] += amount
-        counts[page, place, FOLLOWS] += near
-        count(arrays, item, after[k], LEADS, near)
+            counts[at, n, NEXT] += amount
+        counts[at, n, FOLLOWS] += near
+        at, n = found[k, 0], found[k, 1]
+        if at == FREE or others[at, n] != after[k]:  # it is new, or gave its place to one that was
+            at, n = spot(arrays, item, after[k])
+        counts[at, n, LEADS] += near
         near *= NEAR
 
 
 @compiled
-def place(table: Slots, slot: int) -> int:
+def seat(table: Slots, slot: int) -> int:
     """Return where a hash table (a power of two, 2) holds a slot and its number, or would hold them."""
     mask = len(table) - 1
     at = int((slot * _SHIFT) >> 8) & mask
@@ -101,7 +115,7 @@ def place(table: Slots, slot: int) -> int:
 
 @compiled
 def _number(table: Slots, found: Slots, slot: int, n: int) -> int:
-    at = place(table, slot)
+    at = seat(table, slot)
     table[at, 0], table[at, 1], found[n] = slot, n, slot
     return n + 1
 
@@ -136,7 +150,7 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
         for page in range((used + PAGE - 1) // PAGE):
             at = arrays.pages[slot, page]
             for spot in range(min(PAGE, used - page * PAGE)):
-                where = place(table, arrays.others[at, spot])
+                where = seat(table, arrays.others[at, spot])
                 i = table[where, 1]
                 if i == FREE:
                     i = n

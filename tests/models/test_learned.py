@@ -46,7 +46,7 @@ def test_a_replica_that_takes_every_row_as_it_changes_is_the_same_state(examples
     learner = Learner(learned)
     for example in examples:
         learner.learn(example)
-        for slot in learner.changed():
+        for slot in learner.changed().tolist():
             copy.put(learned.keys[slot], learned.row(slot))
         copy.put(COMMON, learned.common.row())
     assert rows_of(copy) == rows_of(learned)
