@@ -54,7 +54,7 @@ class Shard:
         return self.learned.common.row()
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class ItemRow:
     """The row of one item, as it is when it is asked for."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from models.compiled import compiled
 from models.learned import BIAS, FREE, HEAT_BIAS, HEAT_INTO, HEAT_OUT, RING, Arrays, Floats, Slots
 from models.maths import exp, ln
-from models.scratch import Scratch, note, place
+from models.scratch import Scratch, note
 
 FADE = 0.8  # weight of an older choice
 SPAN = 10  # choices that count
@@ -25,6 +25,7 @@ NEGATIVES = 128
 # is moved is written; and both steps of a choice have the same. Among few items rows are written anyway, and other
 # negatives each time teach more.
 SHARED = 10_000
+LINE = 16  # numbers on a line of a processor's memory
 LEAST = 1e-4  # a chance too small to move a row, and have it written, for
 
 
@@ -113,17 +114,28 @@ def draw(ring: Slots, items: int, filled: int, seed: int, n: int) -> int:
 
 
 @compiled
-def negatives(scratch: Scratch, ring: Slots, items: int, seed: int, first: int) -> tuple[Slots, Floats]:
+def among(after: Slots, slot: int) -> bool:
+    """Tell whether a trail has an item: what someone chose before is no negative."""
+    sought, there = np.int32(slot), np.int32(0)
+    for other in after:  # no way out, one width of numbers: so it is done for eight at once
+        there |= np.int32(other == sought)
+    return bool(there)
+
+
+@compiled
+def negatives(
+    scratch: Scratch, ring: Slots, items: int, seed: int, first: int, item: int, after: Slots
+) -> tuple[Slots, Floats]:
     """Return what choice number `seed` is compared with, and the logarithm of how often each is drawn.
 
-    They are drawn from number `first` on. What is noted of this choice, in its trail or chosen, is no negative.
+    They are drawn from number `first` on.
     """
     filled = max(1, min(seed, RING))
     drawn, often = np.empty(NEGATIVES, np.int32), np.empty(NEGATIVES, np.float32)
     n = 0
     for i in range(NEGATIVES):
         slot = draw(ring, items, filled, seed, first + i)
-        if slot != FREE and place(scratch, slot, seed) == FREE:  # the ring is empty at first
+        if slot not in (item, FREE) and not among(after, slot):  # the ring is empty at first
             drawn[n] = slot
             often[n] = NEGATIVES * chance(scratch.ringed, slot, items, filled)
             n += 1
@@ -140,6 +152,16 @@ def step(arrays: Arrays, scratch: Scratch, drawn: Slots, often: Floats, item: in
     v, towards = np.empty(d, np.float32), np.empty(d, np.float32)
     length = pool(arrays, after, v)
     weight = np.empty(n, np.float32)
+    read = np.float32(0.0)
+    for i in range(
+        n
+    ):  # a number of each line that the rows lie on: to wait for one after the other takes far longer
+        row = out[drawn[i]]
+        for j in range(0, d, LINE):
+            read += row[j]
+        read += np.float32(numbers[drawn[i], BIAS])
+    if not np.isfinite(read):
+        return  # vectors that are off the map teach nothing
     own = float(dot(out[item], v) + numbers[item, BIAS])
     top = own
     for i in range(n):

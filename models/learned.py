@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from models.marks import in_order
 from streams.errors import StateError
-from streams.rows import pack, unpack
+from streams.rows import pack, unpack, vector
 
 VERSION = 4
 COMMON = ""  # the key of the row that is no item's
@@ -173,11 +173,11 @@ class Learned:
             VERSION,
             (
                 slot,
-                arrays.into[slot],
-                arrays.out[slot],
+                vector(arrays.into[slot].tobytes()),
+                vector(arrays.out[slot].tobytes()),
                 arrays.numbers[slot].tobytes(),
-                arrays.others[pages].reshape(-1)[:used].tobytes(),
-                arrays.counts[pages].reshape(-1)[: used * COUNTS],
+                arrays.others.take(pages, 0).tobytes()[: used * arrays.others.itemsize],
+                vector(arrays.counts.take(pages, 0).tobytes()[: used * COUNTS * arrays.counts.itemsize]),
             ),
         )
 

@@ -20,7 +20,7 @@ from models.learned import (
     Slots,
 )
 from models.maths import exp
-from models.scratch import Scratch, fresh, grown, lay, note
+from models.scratch import Scratch, fresh, grown, note
 from streams.examples import Choice
 
 MOVED = max(embedding.SPAN, neighbours.REACH)  # newest choices of a trail whose rows an example changes
@@ -36,14 +36,13 @@ def _learn(
     if numbers[item, CHOSEN] and stack.due(now):
         stack.step(arrays, ring, ringed, items, now, item, after, weights, heat, stages, stage)
     if len(after):
-        lay(scratch, now, item, after)
-        drawn, often = embedding.negatives(scratch, ring, items, now, 0)
+        drawn, often = embedding.negatives(scratch, ring, items, now, 0, item, after)
         embedding.step(arrays, scratch, drawn, often, item, after)
         # who chose two one after the other might have chosen them the other way round
         if items < embedding.SHARED:
-            drawn, often = embedding.negatives(scratch, ring, items, now, embedding.NEGATIVES)
+            drawn, often = embedding.negatives(scratch, ring, items, now, embedding.NEGATIVES, item, after)
         embedding.step(arrays, scratch, drawn, often, after[0], embedding.turned(item, after))
-        neighbours.meet(arrays, scratch, now, item, after, amount)
+        neighbours.meet(arrays, item, after, amount)
     rested = now - numbers[item, MET]
     for k in range(len(_FADES)):
         numbers[item, RECENT + k] = numbers[item, RECENT + k] * exp(-rested * _FADES[k]) + amount

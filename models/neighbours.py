@@ -23,7 +23,6 @@ from models.learned import (
     Slots,
 )
 from models.maths import exp, ln
-from models.scratch import Scratch, place
 
 NEAR = 0.92  # weight of a later choice for each one in between, when counted and when summed
 LIKE = 0.9  # the same, summed without regard to order
@@ -32,6 +31,7 @@ COSINE, CHAIN, LINK, LEAD = 0, 1, 2, 3  # sums over a trail: alike, came after i
 SUMS = 4
 REACH = 20  # newest choices whose neighbours count; older ones are only known to be chosen already
 RARE = 0.3  # power of its choices by which a popular item's transitions count less
+LOOKED = 4  # pages of a full list on which the least neighbour is looked for
 _SHIFT = np.int64(2654435761)
 
 
@@ -39,17 +39,20 @@ _SHIFT = np.int64(2654435761)
 def spot(arrays: Arrays, slot: int, other: int) -> tuple[int, int]:
     """Return the page and the place on it where a neighbour is counted, a new one admitted.
 
-    A full list gives up the neighbour with the least counts.
+    A full list gives up the neighbour with the least counts on some of its pages: to look at all would take longer
+    than everything else that a choice teaches.
     """
     numbers, pages, others, counts = arrays.numbers, arrays.pages, arrays.others, arrays.counts
-    used = int(numbers[slot, USED])
+    used, sought = int(numbers[slot, USED]), np.int32(other)
     for page in range((used + PAGE - 1) // PAGE):
-        at, found = pages[slot, page], FREE
-        for n in range(PAGE):  # no way out in between: so it is done for all places of a page at once
-            if others[at, n] == other:
-                found = n
-        if found != FREE and page * PAGE + found < used:
-            return at, found
+        at, there = pages[slot, page], np.int32(0)
+        on = others[at]
+        for n in range(PAGE):  # no way out, one width of numbers: all places of a page at once
+            there |= np.int32(on[n] == sought)
+        if there:
+            for n in range(min(PAGE, used - page * PAGE)):
+                if on[n] == sought:
+                    return at, n
     at, found = 0, 0
     if used < PAGES * PAGE:
         page, found = used // PAGE, used % PAGE
@@ -60,11 +63,13 @@ def spot(arrays: Arrays, slot: int, other: int) -> tuple[int, int]:
         at = pages[slot, page]
     else:
         least = np.inf
-        for page in range(PAGES):
+        first = int((other * _SHIFT) >> 8)
+        for page in range(first, first + LOOKED):
+            place = pages[slot, page % PAGES]
             for n in range(PAGE):
-                size = counts[pages[slot, page], n, FOLLOWS] + counts[pages[slot, page], n, LEADS]
+                size = counts[place, n, FOLLOWS] + counts[place, n, LEADS]
                 if size < least:
-                    least, at, found = size, pages[slot, page], n
+                    least, at, found = size, place, n
     others[at, found] = other
     counts[at, found, :] = 0.0
     return at, found
@@ -78,33 +83,20 @@ def count(arrays: Arrays, slot: int, other: int, what: int, amount: float) -> No
 
 
 @compiled
-def meet(arrays: Arrays, scratch: Scratch, now: int, item: int, after: Slots, amount: float) -> None:
-    """Count that an item was chosen after others, newest first; where these stand is noted of choice `now`."""
-    counts, others, near = arrays.counts, arrays.others, amount
-    reach, used = min(REACH, len(after)), int(arrays.numbers[item, USED])
-    found = np.full((reach, 2), FREE, np.int64)
-    for page in range(
-        (used + PAGE - 1) // PAGE
-    ):  # those before it stand in one list: it is read once for all
-        at = arrays.pages[item, page]
-        for n in range(min(PAGE, used - page * PAGE)):
-            k = place(scratch, others[at, n], now)
-            if k != FREE and k < reach:
-                found[k, 0], found[k, 1] = at, n
-    for k in range(reach):
-        at, n = spot(arrays, after[k], item)
+def meet(arrays: Arrays, item: int, after: Slots, amount: float) -> None:
+    """Count that an item was chosen after others, newest first."""
+    counts, near = arrays.counts, amount
+    for k in range(min(REACH, len(after))):
+        page, place = spot(arrays, after[k], item)
         if k == 0:
-            counts[at, n, NEXT] += amount
-        counts[at, n, FOLLOWS] += near
-        at, n = found[k, 0], found[k, 1]
-        if at == FREE or others[at, n] != after[k]:  # it is new, or gave its place to one that was
-            at, n = spot(arrays, item, after[k])
-        counts[at, n, LEADS] += near
+            counts[page, place, NEXT] += amount
+        counts[page, place, FOLLOWS] += near
+        count(arrays, item, after[k], LEADS, near)
         near *= NEAR
 
 
 @compiled
-def seat(table: Slots, slot: int) -> int:
+def place(table: Slots, slot: int) -> int:
     """Return where a hash table (a power of two, 2) holds a slot and its number, or would hold them."""
     mask = len(table) - 1
     at = int((slot * _SHIFT) >> 8) & mask
@@ -115,7 +107,7 @@ def seat(table: Slots, slot: int) -> int:
 
 @compiled
 def _number(table: Slots, found: Slots, slot: int, n: int) -> int:
-    at = seat(table, slot)
+    at = place(table, slot)
     table[at, 0], table[at, 1], found[n] = slot, n, slot
     return n + 1
 
@@ -150,7 +142,7 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
         for page in range((used + PAGE - 1) // PAGE):
             at = arrays.pages[slot, page]
             for spot in range(min(PAGE, used - page * PAGE)):
-                where = seat(table, arrays.others[at, spot])
+                where = place(table, arrays.others[at, spot])
                 i = table[where, 1]
                 if i == FREE:
                     i = n

@@ -31,7 +31,7 @@ from models.learned import (
     Slots,
 )
 from models.maths import exp, ln
-from models.neighbours import SUMS, gather, seat
+from models.neighbours import SUMS, gather, place
 
 SIGNALS = (
     "recent_short", "recent_middle", "recent_long", "chosen", "rested", "alike", "alike_log", "follows", "follows_log",
@@ -43,7 +43,10 @@ LENGTHS = (0, 1, 2, 4, 8, 16)  # of trails that have weights of their own, from 
 STRONGEST = 64
 DRAWN = 64
 RATE = 0.03
-SOON, SELDOM = 20_000, 8  # after that many choices the few weights are learned from every eighth
+SOON, SELDOM = (
+    20_000,
+    16,
+)  # the few weights are learned from every n-th choice after n times so many, n up to this
 FLOOR = 0.01  # of the largest sum: what no neighbour at all counts as
 SURE = 10.0  # choices of an item without which its stages are those of all items
 Doubles = npt.NDArray[np.float64]
@@ -114,7 +117,7 @@ def _signals(
     tops, usual = _tops(sums), _usual(stages, stage)
     rows = np.empty((len(candidates), WIDTH), np.float32)
     for n in range(len(candidates)):
-        i = table[seat(table, candidates[n]), 1]
+        i = table[place(table, candidates[n]), 1]
         _describe(arrays, now, v, sums, tops, stage, usual, candidates[n], i, rows[n])
     return rows
 
@@ -180,7 +183,7 @@ def _strongest(sums: Floats, tops: Floats, most: int) -> tuple[Slots, Floats]:
 @compiled
 def due(now: int) -> bool:
     """Tell whether choice number `now` teaches the weights."""
-    return bool(now < SOON or now % SELDOM == 0)
+    return now % min(max(now // SOON, 1), SELDOM) == 0
 
 
 @compiled
@@ -198,7 +201,7 @@ def step(
     logs = np.zeros(len(rows))
     taken = np.zeros(len(found), np.bool_)
     taken[: len(after)] = True
-    i = table[seat(table, item), 1]
+    i = table[place(table, item), 1]
     _describe(arrays, now, v, sums, tops, stage, usual, item, i, rows[0])
     if i != FREE:
         taken[i] = True
@@ -211,7 +214,7 @@ def step(
     filled = max(1, min(now, RING))
     for k in range(DRAWN):
         slot = embedding.draw(ring, items, filled, now, k)  # as the embedding will: they are at hand then
-        i = table[seat(table, slot), 1]
+        i = table[place(table, slot), 1]
         if slot != item and (i == FREE or not taken[i]):
             _describe(arrays, now, v, sums, tops, stage, usual, slot, i, rows[n])
             logs[n] = -ln(DRAWN * embedding.chance(ringed, slot, items, filled))
