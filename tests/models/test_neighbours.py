@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from models import neighbours, scratch
+from models import neighbours
 from models.learned import CHOSEN, COUNTS, LEADS, PAGE, PAGES, USED, VERSION, Learned
 from streams.rows import unpack
 from tests.models.examples import choices, said
@@ -36,29 +36,6 @@ def test_counts_are_those_of_the_examples_while_there_is_room(examples):
             np.testing.assert_allclose(told, expected[key][other], rtol=1e-5)
 
 
-def met(learned, item, trail, now=5):
-    """Count that an item was chosen after a trail."""
-    noted = scratch.fresh(len(learned.arrays.into), learned.common.ring)
-    scratch.lay(noted, now, item, trail)
-    neighbours.meet(learned.arrays, noted, now, item, trail, 1.0)
-
-
-def test_who_came_before_is_counted_though_another_of_them_takes_its_place():
-    learned = Learned(8)
-    most = PAGE * PAGES
-    others = [learned.slot(f"o{n}") for n in range(most)]
-    item, new = learned.slot("item"), learned.slot("new")
-    learned.ready(pages=2 * PAGES)
-    for n, other in enumerate(others):
-        neighbours.count(learned.arrays, item, other, LEADS, 0.5 if n == 9 else 2.0)
-    met(learned, item, np.array([new, others[9]], np.int32))
-    found = counts_of(learned, "item")
-    assert len(found) == most
-    # the new one takes the place of the least, which then comes back for that of the new one, now the least
-    assert "new" not in found
-    assert found["o9"][LEADS] == pytest.approx(neighbours.NEAR)
-
-
 def test_a_full_list_gives_up_the_neighbour_with_the_least_counts():
     learned = Learned(8)
     item, most = learned.slot("item"), PAGE * PAGES
@@ -78,16 +55,16 @@ def test_sums_over_a_trail_are_those_of_their_definition():
     a, b, c = (learned.slot(key) for key in "abc")
     learned.ready(pages=8)
     learned.arrays.numbers[:3, CHOSEN] = (4.0, 9.0, 11.0)
-    met(learned, c, np.array([a, b], np.int32))
+    neighbours.meet(learned.arrays, c, np.array([a, b], np.int32), 1.0)
     table, _, sums = neighbours.gather(learned.arrays, np.array([a, b], np.int32))
-    told = sums[table[neighbours.seat(table, c), 1]]
+    told = sums[table[neighbours.place(table, c), 1]]
     alike = (1 / (2 + 5) + neighbours.LIKE * neighbours.NEAR / (3 + 5)) / 4.0
     chain = (1 / (2 + 1) + neighbours.NEAR**2 / (3 + 1)) / 16.0**0.3
     np.testing.assert_allclose(told, [alike, chain, 1 / 3 / 16.0**0.3, 0.0], rtol=1e-5)
     assert not sums[:2].any()  # the trail itself
     table, _, sums = neighbours.gather(learned.arrays, np.array([b, c], np.int32))
     lead = neighbours.BRIEF * neighbours.NEAR**0 / (11**0.5 + 1) / 9.0**0.3
-    assert sums[table[neighbours.seat(table, a), 1], neighbours.LEAD] == pytest.approx(lead)
+    assert sums[table[neighbours.place(table, a), 1], neighbours.LEAD] == pytest.approx(lead)
 
 
 def test_lists_and_so_rows_are_bounded():
@@ -107,9 +84,9 @@ def test_older_choices_are_known_to_be_chosen_and_count_for_nothing_else():
     trail = np.array([learned.slot(f"t{n}") for n in range(neighbours.REACH + 2)], np.int32)
     item = learned.slot("item")
     learned.ready(pages=4 * len(trail))
-    met(learned, item, trail)
+    neighbours.meet(learned.arrays, item, trail, 1.0)
     assert counts_of(learned, "item").keys() == {f"t{n}" for n in range(neighbours.REACH)}
     table, found, sums = neighbours.gather(learned.arrays, trail)
     assert found[: len(trail)].tolist() == trail.tolist()
     assert not sums[: len(trail)].any()
-    assert table[neighbours.seat(table, item), 1] == len(trail)
+    assert table[neighbours.place(table, item), 1] == len(trail)
