@@ -21,11 +21,11 @@ SPAN = 10  # choices that count
 RATE = 0.3  # a drawn negative stands for many, so sums of squares grow faster than those of a full softmax
 EPS = 1e-6
 NEGATIVES = 128
+LINE = 16  # numbers on a line of a processor's memory
 # Every so many items one more choice in a row has the same negatives from all items: each moves a row, and a row that
 # is moved is written; and both steps of a choice have the same. Among few items rows are written anyway, and other
 # negatives each time teach more.
 SHARED = 10_000
-LINE = 16  # numbers on a line of a processor's memory
 LEAST = 1e-4  # a chance too small to move a row, and have it written, for
 
 
@@ -145,6 +145,21 @@ def negatives(
 
 
 @compiled
+def fetch(arrays: Arrays, slots: Slots) -> float:
+    """Read a number of each line of memory that the out rows of items lie on, and return their sum.
+
+    These wait for memory together; a step over a million items would wait for one after the other, twice as long.
+    """
+    read = np.float32(0.0)
+    for slot in slots:
+        row = arrays.out[slot]
+        for j in range(0, len(row), LINE):
+            read += row[j]
+        read += np.float32(arrays.numbers[slot, BIAS])
+    return float(read)
+
+
+@compiled
 def step(arrays: Arrays, scratch: Scratch, drawn: Slots, often: Floats, item: int, after: Slots) -> None:
     """Learn that `item` came after others: one step on the softmax over it and negatives, drawn so often."""
     d, n = arrays.into.shape[1], len(drawn)
@@ -152,15 +167,7 @@ def step(arrays: Arrays, scratch: Scratch, drawn: Slots, often: Floats, item: in
     v, towards = np.empty(d, np.float32), np.empty(d, np.float32)
     length = pool(arrays, after, v)
     weight = np.empty(n, np.float32)
-    read = np.float32(0.0)
-    for i in range(
-        n
-    ):  # a number of each line that the rows lie on: to wait for one after the other takes far longer
-        row = out[drawn[i]]
-        for j in range(0, d, LINE):
-            read += row[j]
-        read += np.float32(numbers[drawn[i], BIAS])
-    if not np.isfinite(read):
+    if not np.isfinite(fetch(arrays, drawn)):
         return  # vectors that are off the map teach nothing
     own = float(dot(out[item], v) + numbers[item, BIAS])
     top = own
