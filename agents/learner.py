@@ -4,7 +4,6 @@ An example changes rows that other examples of its record read, so there is one 
 row, and a flush is whole or void (`streams.changelog.Reading`).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -32,21 +31,24 @@ class Shard:
         self.learned = learned
         self.learner = Learner(learned)
         self.teacher = Teacher(Responses.from_row(learned.common.actions))
-        self._said: Mapping[str, Row] = {}
-        self._known = np.zeros(0, np.bool_)  # by slot: `_said` has it
+        self._waiting = np.zeros(0, np.bool_)  # by slot: its row waits for a flush
 
-    def unsaid(self, dirty: Mapping[str, Row]) -> list[int]:
-        """Return the slots that changed and are not among the dirty rows, where the caller is to put them.
+    def flushed(self) -> None:
+        """Take note that a flush took all rows that waited for it."""
+        self._waiting[:] = False
 
-        One that is there is made of what the arrays say when it is written, however often it changed meanwhile.
+    def moved(self) -> list[int]:
+        """Return the slots whose rows changed and do not wait for a flush yet; from now on they do.
+
+        A row that waits is made of what the arrays say when it is written, however often it changed meanwhile.
         """
-        if dirty is not self._said or len(self._known) < len(self.learned.keys):
-            self._said = dirty
-            self._known = np.zeros(len(self.learned.arrays.into), np.bool_)
+        if len(self._waiting) < len(self.learned.keys):
+            self._waiting = np.pad(self._waiting, (0, len(self.learned.arrays.into) - len(self._waiting)))
         changed = self.learner.changed()
-        fresh = changed[~self._known[changed]]
-        self._known[fresh] = True
-        return fresh.tolist()  # type: ignore[no-any-return]
+        new = changed[~self._waiting[changed]]
+        self._waiting[new] = True
+        slots: list[int] = new.tolist()
+        return slots
 
     def row(self) -> bytes:
         """Return the bytes of the common row."""
@@ -90,6 +92,8 @@ class LearnerAgent:
         partition = self._table.partition(message.partition)
         shard = self.load(partition)
         learned, known, dirty = shard.learned, shard.learned.common.marks, partition.dirty
+        if not dirty:  # nobody else changes these rows
+            shard.flushed()
         source = marks.source(CHOICES, batch.epoch, batch.partition)
         for said in batch.said:
             if isinstance(said, Choice):
@@ -101,7 +105,7 @@ class LearnerAgent:
             ):
                 shard.teacher.learn(said)
                 dirty[COMMON] = shard
-        for slot in shard.unsaid(dirty):
+        for slot in shard.moved():
             dirty[learned.keys[slot]] = ItemRow(learned, slot)
 
 

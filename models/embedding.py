@@ -23,8 +23,8 @@ EPS = 1e-6
 NEGATIVES = 128
 LINE = 16  # numbers on a line of a processor's memory
 # Every so many items one more choice in a row has the same negatives from all items: each moves a row, and a row that
-# is moved is written; and both steps of a choice have the same. Among few items rows are written anyway, and other
-# negatives each time teach more.
+# is moved is written. From so many items on, both steps of a choice have the same. Among few items rows are written
+# anyway, and other negatives each time teach more.
 SHARED = 10_000
 LEAST = 1e-4  # a chance too small to move a row, and have it written, for
 
@@ -135,7 +135,7 @@ def negatives(
     n = 0
     for i in range(NEGATIVES):
         slot = draw(ring, items, filled, seed, first + i)
-        if slot not in (item, FREE) and not among(after, slot):  # the ring is empty at first
+        if slot not in (item, FREE) and not among(after, slot):  # of the first choice the ring is empty
             drawn[n] = slot
             often[n] = NEGATIVES * chance(scratch.ringed, slot, items, filled)
             n += 1
@@ -167,8 +167,8 @@ def step(arrays: Arrays, scratch: Scratch, drawn: Slots, often: Floats, item: in
     v, towards = np.empty(d, np.float32), np.empty(d, np.float32)
     length = pool(arrays, after, v)
     weight = np.empty(n, np.float32)
-    if not np.isfinite(fetch(arrays, drawn)):
-        return  # vectors that are off the map teach nothing
+    if not np.isfinite(fetch(arrays, drawn)):  # and were it not asked for, it would not be compiled
+        return
     own = float(dot(out[item], v) + numbers[item, BIAS])
     top = own
     for i in range(n):

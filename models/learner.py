@@ -21,6 +21,7 @@ from models.learned import (
 )
 from models.maths import exp
 from models.scratch import Scratch, fresh, grown, note
+from streams.errors import StateError
 from streams.examples import Choice
 
 MOVED = max(embedding.SPAN, neighbours.REACH)  # newest choices of a trail whose rows an example changes
@@ -64,13 +65,18 @@ def _learn(
 
 
 class Learner:
-    """Folds examples into a `Learned`; the same ones in the same order leave the same bytes."""
+    """Folds examples into a `Learned`; the same ones in the same order leave the same bytes.
+
+    Raises StateError for recent choices of items without a row.
+    """
 
     def __init__(self, learned: Learned) -> None:
         self.learned = learned
         common = learned.common
         if not common.weights.size:
             common.weights, common.heat = stack.fresh()
+        if (most := int(common.ring.max())) >= len(learned.keys):
+            raise StateError(f"a recent choice names item {most} of {len(learned.keys)}; rebuild the table")
         self._scratch = fresh(len(learned.arrays.into), common.ring)
 
     def learn(self, choice: Choice) -> None:

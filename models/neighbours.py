@@ -1,8 +1,8 @@
 """Neighbours: for every item a bounded list of those chosen near it, with counts, and their sums over a trail.
 
-An item's list grows by a page at a time while there is room; then the least counted of some 64
-neighbours gives its place to a new one (Metwally, Agrawal and Abbadi 2005, "Space-saving", but of a sample, and a
-newcomer starts at its own count).
+An item's list grows by a page at a time while there is room; then the least counted neighbour of `LOOKED` pages gives
+its place to a new one (Metwally, Agrawal and Abbadi 2005, "Space-saving", but of a sample, and a newcomer starts at its
+own count).
 """
 
 import math

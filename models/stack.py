@@ -43,10 +43,8 @@ LENGTHS = (0, 1, 2, 4, 8, 16)  # of trails that have weights of their own, from 
 STRONGEST = 64
 DRAWN = 64
 RATE = 0.03
-SOON, SELDOM = (
-    20_000,
-    16,
-)  # the few weights are learned from every n-th choice after n times so many, n up to this
+SOON = 20_000  # after n times so many choices the few weights are learned from every n-th,
+SELDOM = 16  # up to this
 FLOOR = 0.01  # of the largest sum: what no neighbour at all counts as
 SURE = 10.0  # choices of an item without which its stages are those of all items
 Doubles = npt.NDArray[np.float64]

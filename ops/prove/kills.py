@@ -13,7 +13,7 @@ from streams.errors import Unavailable
 ASLEEP = (
     20.0  # seconds a stopped worker sleeps: twice its session, so that others take over and it wakes a zombie
 )
-ALONE = "learner"  # has one partition, which only who is to be killed may own
+ALONE = "learner"  # has one partition: nobody but who is to be killed may own it
 
 
 def kill(scene: Scene) -> None:
@@ -77,6 +77,7 @@ def mixed(scene: Scene) -> None:
 def points(scene: Scene) -> None:
     """Kill the stages of a worker at each named point between fold, changelog, RocksDB, ack and commit."""
     cluster = scene.cluster
+    cluster.run(())  # who comes instead of a worker has its folder
     others = [(name, stage) for name in WORKERS[1:] for stage in POINTS if stage != ALONE]
     for name, stage in others:
         cluster.add(f"{name}-{stage}", [_stage(stage)], REFOLD_WORKER=name)

@@ -1,7 +1,9 @@
 """Whatever a crash leaves behind, what is learned is the fold of the examples, byte for byte."""
 
 import asyncio
+import gc
 import random
+import weakref
 from collections import defaultdict
 
 import msgspec
@@ -225,6 +227,33 @@ def test_rows_of_another_length_stop_the_learner():
     other = LearnerAgent(Settings(dimensions=16), Table("learned", rows, Kept, Kept))
     with pytest.raises(StateError, match="8 dimensions"):
         other.fold_examples(record())
+
+
+def test_a_row_waits_once_for_each_flush_in_which_it_changed():
+    fold, table = agent()
+    for n in range(4):
+        fold.fold_examples(record(Choice(2 * n, "a", (), 1_700_000_000_000, 1.0), offset=2 * n))
+        fold.fold_examples(record(Choice(2 * n + 1, "a", (), 1_700_000_000_000, 1.0), offset=2 * n + 1))
+        (partition,) = table.dirty()
+        assert set(partition.freeze()) == {b"", b"a"}
+        partition.store(n)
+    assert table.dirty() == []
+
+
+def test_what_was_learned_of_a_partition_that_is_gone_is_gone_at_once():
+    fold, table = agent()
+    fold.fold_examples(record(*choices(random.Random(1), 3)))
+    (partition,) = table.dirty()
+    partition.freeze()
+    partition.store(0)
+    learned = weakref.ref(fold.load(partition).learned)
+    gc.disable()  # a cycle would wait for its turn, which a worker's settings put far away
+    try:
+        table.forget([0])
+        del partition
+        assert learned() is None
+    finally:
+        gc.enable()
 
 
 def test_what_is_no_batch_of_examples_is_refused_before_anything_changed():

@@ -168,10 +168,12 @@ def test_a_compacted_topic_may_lack_offsets(settings):
     write(settings, "items", records)
     time.sleep(0.3)
     write(settings, "items", [made(40)])  # only what lies before the newest segment is compacted
-    deadline = time.monotonic() + 60
+    deadline = (
+        time.monotonic() + 240
+    )  # the broker's one cleaner has the topics of other tests to look at, too
     with Log(settings) as log:
         while len(left := offsets(log, "items")) > 12:
-            assert time.monotonic() < deadline, "compacted within a minute"
+            assert time.monotonic() < deadline, "not compacted in four minutes"
             time.sleep(1)
         assert left == [*range(0, 40, 4), 39, 40]
         assert offsets(log, "items", 5, 33) == list(range(8, 33, 4))
