@@ -42,7 +42,7 @@ imports: setup
 	$(BIN)/lint-imports
 
 test-kafka: kernels ## the tests that need a real Apache Kafka (REFOLD_KAFKA, or one started for them: Java 17, Maven)
-	$(BIN)/python -m pytest tests/kafka -m kafka -n 2 --dist load
+	$(BIN)/python -m pytest tests/kafka -m kafka -n 3 --dist load
 
 # PySpark is half a gigabyte, so nobody gets it unasked.
 test-spark: setup ## the tests of the engine Spark, for which they install PySpark (Java 17)

@@ -43,8 +43,7 @@ LENGTHS = (0, 1, 2, 4, 8, 16)  # of trails that have weights of their own, from 
 STRONGEST = 64
 DRAWN = 64
 RATE = 0.03
-SOON = 20_000  # after n times so many choices the few weights are learned from every n-th,
-SELDOM = 16  # up to this
+SELDOM = ((1_000_000, 16), (20_000, 4))  # after so many choices the few weights are learned from every n-th
 FLOOR = 0.01  # of the largest sum: what no neighbour at all counts as
 SURE = 10.0  # choices of an item without which its stages are those of all items
 Doubles = npt.NDArray[np.float64]
@@ -181,7 +180,10 @@ def _strongest(sums: Floats, tops: Floats, most: int) -> tuple[Slots, Floats]:
 @compiled
 def due(now: int) -> bool:
     """Tell whether choice number `now` teaches the weights."""
-    return now % min(max(now // SOON, 1), SELDOM) == 0
+    for after, seldom in SELDOM:
+        if now >= after:
+            return now % seldom == 0
+    return True
 
 
 @compiled

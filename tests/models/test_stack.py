@@ -99,3 +99,8 @@ def test_a_replica_ranks_as_its_learner(learned):
 def test_the_nth_largest_is_that_of_the_sorted(values, data):
     n = data.draw(st.integers(1, len(values) - 1))
     assert stack.nth(np.array(values, np.float32), n) == np.float32(sorted(values)[-n])
+
+
+def test_weights_are_learned_from_every_choice_at_first_and_ever_more_seldom():
+    taught = [sum(stack.due(n) for n in range(first, first + 160)) for first in (0, 20_000, 1_000_000)]
+    assert taught == [160, 40, 10]
