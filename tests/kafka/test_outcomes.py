@@ -54,10 +54,10 @@ def test_what_users_did_after_a_list_is_told_of_its_arm(settings, processes):
             assert api.post("/v1/events", json=list(events)).json()["refused"] == []
 
         api.post("/v1/items", json=[{"item_id": f"i{n}", "title": f"{n}"} for n in range(30)])
+        until(lambda: len(api.get("/v1/recommend/nobody?n=20").json()["items"]), 20)  # the catalogue is here
         put(*({"type": "click", "user_id": f"u{n}", "item_id": "i0"} for n in range(0, USERS, 2)))
         assert api.put("/v1/experiments/kept", json=TRIED).status_code == 200
         assert api.post("/v1/experiments/kept/start").status_code == 200
-        until(lambda: len(api.get("/v1/recommend/nobody?n=20").json()["items"]), 20)  # the catalogue is here
         shown, listed = {}, {}
         for n in range(USERS):
             user = f"u{n}"
