@@ -22,64 +22,58 @@ STOP_SECONDS = 3.0
 
 
 class ExposureLog:
-    """Writes exposures, all of one turn of the event loop at once; nobody waits for them."""
+    """Writes exposures, a record for those of a partition in one turn of the event loop; nobody waits for them."""
 
     def __init__(self, producer: Producer, settings: Settings, metrics: Metrics) -> None:
         self._producer = producer
         self._settings = settings
         self._metrics = metrics
-        self._taken: list[Event] = []
-        self._writes: dict[asyncio.Task[None], int] = {}  # and how many exposures each writes
+        self._taken: dict[int, list[Event]] = {}  # by partition, until their write begins
+        self._writes: dict[asyncio.Task[None], list[Event]] = {}
         self._waiting = 0
 
     def put(self, event: Event) -> None:
         """Take an exposure, in the running loop."""
-        if self._waiting + len(self._taken) >= WAITING:
+        if self._waiting >= WAITING:
             self._metrics.exposures_dropped.inc()
             return
-        if not self._taken:
-            asyncio.get_running_loop().call_soon(self._send)
-        self._taken.append(event)
+        self._waiting += 1
+        number = partition_of(event.user, self._settings.partitions)
+        if number not in self._taken:
+            self._taken[number] = []
+            # a task for each: one that Kafka is slow to take must not let clicks of another partition overtake it; and
+            # at once: the click that answers may be read in this very turn, and its task would begin before
+            write = asyncio.create_task(self._write(number), name="exposures")
+            self._writes[write] = self._taken[number]
+            write.add_done_callback(self._done)
+        self._taken[number].append(event)
 
     async def flush(self) -> None:
         """Return when Kafka has all that was taken, or it is counted as dropped."""
-        self._send()
         if self._writes:
             await asyncio.wait(self._writes)
 
     async def stop(self) -> None:
         """Write what was taken, if Kafka answers soon, and end."""
-        self._send()
         if not self._writes:
             return
         for write in (await asyncio.wait(self._writes, timeout=STOP_SECONDS))[1]:
-            self._metrics.exposures_dropped.inc(self._writes[write])
+            self._metrics.exposures_dropped.inc(len(self._writes[write]))
             write.cancel()
 
-    def _send(self) -> None:
-        taken, self._taken = self._taken, []
-        groups: dict[int, list[Event]] = {}
-        for event in taken:
-            groups.setdefault(partition_of(event.user, self._settings.partitions), []).append(event)
-        topic = self._settings.topic("events")
-        for number, group in groups.items():
-            records = [Record(topic, number, part[0].user.encode(), value) for part, value in parts(group)]
-            # a task for each: one that Kafka is slow to take must not let clicks of another partition overtake it
-            write = asyncio.create_task(self._write(records, len(group)), name="exposures")
-            self._writes[write] = len(group)
-            self._waiting += len(group)
-            write.add_done_callback(self._done)
-
     def _done(self, write: asyncio.Task[None]) -> None:
-        self._waiting -= self._writes.pop(write)
+        self._waiting -= len(self._writes.pop(write))
 
-    async def _write(self, records: list[Record], count: int) -> None:
+    async def _write(self, number: int) -> None:
+        group = self._taken.pop(number)
+        topic = self._settings.topic("events")
         try:
+            records = [Record(topic, number, part[0].user.encode(), value) for part, value in parts(group)]
             await self._producer.write(records, WRITE_SECONDS)
         except Unavailable:
-            self._metrics.exposures_dropped.inc(count)
+            self._metrics.exposures_dropped.inc(len(group))
         except Exception:
             log.exception("exposures could not be written")
-            self._metrics.exposures_dropped.inc(count)
+            self._metrics.exposures_dropped.inc(len(group))
         else:
-            self._metrics.exposures_logged.inc(count)
+            self._metrics.exposures_logged.inc(len(group))

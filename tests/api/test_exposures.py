@@ -6,6 +6,7 @@ import time
 import pytest
 
 from api.exposures import ExposureLog
+from api.ingest import Ingest
 from api.memory import MemoryProducer
 from api.metrics import Metrics
 from api.services import wall_clock
@@ -133,6 +134,25 @@ def test_exposures_of_one_turn_are_one_record_for_each_partition_and_never_too_m
     assert [len(records) for records in producer.log.values()] == [1, 1]
     assert metrics.exposures_logged._value.get() == 8
     assert metrics.exposures_dropped._value.get() == 1
+
+
+def test_what_is_begun_after_an_exposure_is_written_after_it():
+    producer = MemoryProducer()
+    settings = Settings(partitions=1)
+    log, now = ExposureLog(producer, settings, Metrics()), wall_clock()
+
+    async def life():
+        log.put(events.Event(event_id="shown", type="exposure", at=now, user_id="anna"))
+        click = events.Event(event_id="click", type="click", at=now, user_id="anna", item_id="i")
+        await asyncio.create_task(Ingest(producer, settings).events([click]))
+        await log.flush()
+
+    asyncio.run(life())
+    records = producer.records("events")
+    assert [event.event_id for _, value in records for event in events.decode(value, wall_clock())] == [
+        "shown",
+        "click",
+    ]
 
 
 def test_a_session_is_exposed_under_its_own_key_and_someone_nameless_not_at_all(trying):

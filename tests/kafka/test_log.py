@@ -168,9 +168,7 @@ def test_a_compacted_topic_may_lack_offsets(settings):
     write(settings, "items", records)
     time.sleep(0.3)
     write(settings, "items", [made(40)])  # only what lies before the newest segment is compacted
-    deadline = (
-        time.monotonic() + 240
-    )  # the broker's one cleaner has the topics of other tests to look at, too
+    deadline = time.monotonic() + 240  # the one cleaner of the broker looks at others' topics, too
     with Log(settings) as log:
         while len(left := offsets(log, "items")) > 12:
             assert time.monotonic() < deadline, "not compacted in four minutes"
