@@ -12,7 +12,7 @@ from models.decay import current
 from models.features import NONE, Asker, Sparse
 from models.gather import FADING, shares
 from models.places import Places
-from models.stack import stage_of
+from models.signals import stage_of
 from models.users import HALF_LIFE, User, contexts, react
 
 SESSION = 5  # last items whose categories say what the user is after right now

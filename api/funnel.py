@@ -30,7 +30,7 @@ from models.halves import widen
 from models.places import Places
 from models.ranker import Lineup, Ranker
 from models.scorer import Scorer
-from models.stack import SIGNALS
+from models.signals import SIGNALS
 from models.surfaces import Surface
 from models.users import User
 

@@ -14,7 +14,7 @@ from models.decay import DAY
 from models.lately import Totals
 from models.learned import FREE
 from models.places import Slots
-from models.stack import SIGNALS
+from models.signals import SIGNALS
 
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int32]
@@ -82,6 +82,30 @@ CATALOGUE: tuple[Feature, ...] = (
         "learned",
         "log of how much likelier people who know as many items choose it than others do",
     ),
+    Feature(
+        "embedding_last",
+        FOLDED,
+        "pair",
+        "learned",
+        "the vector of the last five items, fading, by the item's",
+    ),
+    Feature("embedding_whole", FOLDED, "pair", "learned", "the vector of all remembered items by the item's"),
+    Feature(
+        "embedding_best",
+        FOLDED,
+        "pair",
+        "learned",
+        "the largest that one of the last ten items has by itself",
+    ),
+    Feature(
+        "embedding_like",
+        FOLDED,
+        "pair",
+        "learned",
+        "by what the last items are like, not by what follows them",
+    ),
+    Feature("embedding_bias", FOLDED, "item", "learned", "the part of the embedding's logit that all have"),
+    Feature("embedding_norm", FOLDED, "item", "learned", "the length of the item's vector"),
     Feature("popular_hour", FOLDED, "item", "items", "log(1 + choices) in the last hour", ttl=DAY // 12),
     Feature("popular_day", FOLDED, "item", "items", "log(1 + choices) in the last day", ttl=2 * DAY),
     Feature("popular_week", FOLDED, "item", "items", "log(1 + choices) in the last week", ttl=14 * DAY),

@@ -15,7 +15,7 @@ from models.marks import in_order
 from streams.errors import StateError
 from streams.rows import pack, unpack, vector
 
-VERSION = 4
+VERSION = 5
 COMMON = ""  # the key of the row that is no item's
 DIMENSIONS = 64
 PAGE = 16  # neighbours to a page

@@ -21,6 +21,7 @@ from models.learned import (
 )
 from models.maths import exp
 from models.scratch import Scratch, fresh, grown, note
+from models.signals import Doubles, stage_of
 from streams.errors import StateError
 from streams.examples import Choice
 
@@ -31,10 +32,10 @@ _FADES = np.array([1.0 / span for span in SPANS])
 @compiled
 def _learn(
     arrays: Arrays, scratch: Scratch, ring: Slots, items: int, now: int, item: int, after: Slots, amount: float,
-    weights: Floats, heat: Floats, stages: stack.Doubles, stage: int,
+    weights: Floats, heat: Floats, stages: Doubles, stage: int, again: bool,
 ) -> None:  # fmt: skip
     numbers, ringed = arrays.numbers, scratch.ringed
-    if numbers[item, CHOSEN] and stack.due(now):
+    if numbers[item, CHOSEN] and not again and stack.due(now):
         stack.step(arrays, ring, ringed, items, now, item, after, weights, heat, stages, stage)
     if len(after):
         drawn, often = embedding.negatives(scratch, ring, items, now, 0, item, after)
@@ -95,7 +96,7 @@ class Learner:
             _learn(
                 learned.arrays, self._scratch, common.ring, len(learned.keys), common.choices, item, after,
                 min(choice.weight, 1.0), common.weights, common.heat, common.stages,
-                stack.stage_of(choice.known, len(choice.after)),
+                stage_of(choice.known, len(choice.after)), choice.again,
             )  # fmt: skip
             common.choices += 1
         elif choice.weight < 0:

@@ -1,11 +1,9 @@
 """The stack: one score from counts, transitions, embedding and popularity, weighed by what was learned so far.
 
-Beside them stands at what stage of their lives here people choose an item: newcomers are not shown, and do not
-know, what others are and do.
-
-A candidate's relevance is the inner product of its signals with weights for how long the trail is: those of all
-trails and those of this length. They are learned online on the softmax over the strongest neighbours and a
-weighted sample of all other items (van der Laan, Polley and Hubbard 2007, "Super learner", has the idea).
+A candidate's relevance is the inner product of its signals with weights for how long the trail is, those of all trails
+and those of this length, and what a hidden layer adds for how the signals stand together. All are learned online on
+the softmax over the strongest neighbours and a weighted sample of all other items (van der Laan, Polley and Hubbard
+2007, "Super learner", has the idea), from choices of what was not known before: lists are made to be discovered from.
 """
 
 import math
@@ -13,110 +11,32 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from models import embedding
+from models import embedding, hidden
 from models.compiled import compiled
-from models.learned import (
-    BIAS,
-    CHOSEN,
-    FREE,
-    MET,
-    RECENT,
-    RING,
-    SPANS,
-    STAGE,
-    STAGES,
-    Arrays,
-    Floats,
-    Learned,
-    Slots,
-)
+from models.learned import BIAS, FREE, RING, Arrays, Floats, Learned, Slots
 from models.maths import exp, ln
 from models.neighbours import SUMS, gather, place
+from models.signals import WIDTH, Doubles, behind, describe, tops_of
+from models.signals import signals as _signals
 
-SIGNALS = (
-    "recent_short", "recent_middle", "recent_long", "chosen", "rested", "alike", "alike_log", "follows", "follows_log",
-    "next", "next_log", "leads", "leads_log", "embedding", "stage",
-)  # fmt: skip
-WIDTH = len(SIGNALS)
-START = np.array([0.05, 0.1, 0.2, 0.1, 0.0, 0.5, 0.2, 1.0, 0.4, 0.5, 0.2, 0.5, 0.2, 0.3, 0.3], np.float32)
+START = np.array(
+    [0.05, 0.1, 0.2, 0.1, 0.0, 0.5, 0.2, 1.0, 0.4, 0.5, 0.2, 0.5, 0.2, 0.3, 0.3], np.float32
+)  # others: 0
 LENGTHS = (0, 1, 2, 4, 8, 16)  # of trails that have weights of their own, from here on
 STRONGEST = 64
 DRAWN = 64
 RATE = 0.03
 SELDOM = ((1_000_000, 16), (20_000, 4))  # after so many choices the few weights are learned from every n-th
-FLOOR = 0.01  # of the largest sum: what no neighbour at all counts as
-SURE = 10.0  # choices of an item without which its stages are those of all items
-Doubles = npt.NDArray[np.float64]
-_FADES = np.array([1.0 / span for span in SPANS])
 _LENGTHS = np.array(LENGTHS)
+LINEAR = (len(LENGTHS) + 1) * WIDTH
 
 
 def fresh() -> tuple[Floats, Floats]:
-    """Return the weights, and Adagrad's sums, before anything was learned."""
-    weights = np.zeros((len(LENGTHS) + 1, WIDTH), np.float32)
-    weights[0] = START
-    return weights.ravel(), np.zeros(weights.size, np.float32)
-
-
-def stage_of(known: int, after: int) -> int:
-    """Return the stage of someone who acted on `known` items, `after` of them their trail; FREE where it can't be.
-
-    >>> stage_of(0, 0), stage_of(3, 1), stage_of(400, 20), stage_of(0, 1)
-    (0, 2, 9, -1)
-    """
-    return min(known.bit_length(), STAGES - 1) if known >= after else FREE
-
-
-@compiled
-def _usual(stages: Doubles, stage: int) -> float:
-    """Return the share of choices that people of a stage make; 0 for no stage."""
-    return 0.0 if stage == FREE else (stages[stage] + 1e-4) / (stages.sum() + 1.0)
-
-
-@compiled
-def _describe(
-    arrays: Arrays, now: int, v: Floats, sums: Floats, tops: Floats, stage: int, usual: float, slot: int, i: int,
-    row: Floats,
-) -> None:  # fmt: skip
-    numbers = arrays.numbers[slot]
-    rested = now - numbers[MET]
-    for k in range(3):
-        row[k] = ln(1.0 + numbers[RECENT + k] * exp(-rested * _FADES[k]))
-    row[3] = ln(1.0 + numbers[CHOSEN])
-    row[4] = ln(1.0 + rested)
-    for k in range(SUMS):
-        share = sums[i, k] / tops[k] if i != FREE and tops[k] > 0.0 else np.float32(0.0)
-        row[5 + 2 * k] = share
-        row[6 + 2 * k] = ln(share + np.float32(FLOOR))
-    row[5 + 2 * SUMS] = embedding.dot(arrays.out[slot], v) + numbers[BIAS]
-    if usual > 0.0:
-        row[6 + 2 * SUMS] = ln((numbers[STAGE + stage] / usual + SURE) / (numbers[CHOSEN] + SURE))
-    else:
-        row[6 + 2 * SUMS] = 0.0
-
-
-@compiled
-def _tops(sums: Floats) -> Floats:
-    tops = np.zeros(SUMS, np.float32)
-    for i in range(len(sums)):
-        for k in range(SUMS):
-            tops[k] = max(tops[k], sums[i, k])
-    return tops
-
-
-@compiled
-def _signals(
-    arrays: Arrays, now: int, after: Slots, candidates: Slots, stages: Doubles, stage: int
-) -> Floats:
-    v = np.zeros(arrays.into.shape[1], np.float32)
-    embedding.pool(arrays, after, v)
-    table, _, sums = gather(arrays, after)
-    tops, usual = _tops(sums), _usual(stages, stage)
-    rows = np.empty((len(candidates), WIDTH), np.float32)
-    for n in range(len(candidates)):
-        i = table[place(table, candidates[n]), 1]
-        _describe(arrays, now, v, sums, tops, stage, usual, candidates[n], i, rows[n])
-    return rows
+    """Return the weights (LINEAR + hidden.SIZE,), and Adagrad's sums, before anything was learned."""
+    weights, heat = np.zeros(LINEAR, np.float32), np.zeros(LINEAR, np.float32)
+    weights[: len(START)] = START
+    layer, warmth = hidden.fresh()
+    return np.concatenate([weights, layer]), np.concatenate([heat, warmth])
 
 
 @compiled
@@ -130,7 +50,7 @@ def _length(after_count: int) -> int:
 
 @compiled
 def _relevance(flat: Floats, signals: Floats, after_count: int) -> Floats:
-    weights = flat.reshape(-1, WIDTH)
+    weights = flat[:LINEAR].reshape(-1, WIDTH)
     own = _length(after_count)
     scores = np.empty(len(signals), np.float32)
     for n in range(len(signals)):
@@ -138,6 +58,7 @@ def _relevance(flat: Floats, signals: Floats, after_count: int) -> Floats:
         for k in range(WIDTH):
             score += (weights[0, k] + weights[own, k]) * signals[n, k]
         scores[n] = score
+    hidden.add(flat[LINEAR:], signals, after_count, scores)
     return scores
 
 
@@ -192,23 +113,21 @@ def step(
     weights: Floats, heat: Floats, stages: Doubles, stage: int,
 ) -> None:  # fmt: skip
     """Learn the weights from one choice: a step on the softmax over all items, most of them by sample."""
-    v = np.zeros(arrays.into.shape[1], np.float32)
-    embedding.pool(arrays, after, v)
-    table, found, sums = gather(arrays, after)
-    tops, usual = _tops(sums), _usual(stages, stage)
-    strongest, _ = _strongest(sums, tops, STRONGEST)
+    trail = behind(arrays, after, stages, stage)
+    table, found = trail.table, trail.found
+    strongest, _ = _strongest(trail.sums, trail.tops, STRONGEST)
     rows = np.empty((1 + len(strongest) + DRAWN, WIDTH), np.float32)
     logs = np.zeros(len(rows))
     taken = np.zeros(len(found), np.bool_)
     taken[: len(after)] = True
+    describe(arrays, now, trail, item, rows[0])
     i = table[place(table, item), 1]
-    _describe(arrays, now, v, sums, tops, stage, usual, item, i, rows[0])
     if i != FREE:
         taken[i] = True
     n = 1
     for i in strongest:
         if found[i] != item:
-            _describe(arrays, now, v, sums, tops, stage, usual, found[i], i, rows[n])
+            describe(arrays, now, trail, found[i], rows[n])
             taken[i] = True
             n += 1
     filled = max(1, min(now, RING))
@@ -216,7 +135,7 @@ def step(
         slot = embedding.draw(ring, items, filled, now, k)  # as the embedding will: they are at hand then
         i = table[place(table, slot), 1]
         if slot != item and (i == FREE or not taken[i]):
-            _describe(arrays, now, v, sums, tops, stage, usual, slot, i, rows[n])
+            describe(arrays, now, trail, slot, rows[n])
             logs[n] = -ln(DRAWN * embedding.chance(ringed, slot, items, filled))
             n += 1
     scores = _relevance(weights, rows[:n], len(after))
@@ -228,20 +147,22 @@ def step(
     for k in range(n):
         logs[k] = exp(logs[k] - top)
         total += logs[k]
-    gradient = -rows[0]
+    slopes, gradient = (logs[:n] / total).astype(np.float32), np.zeros(WIDTH, np.float32)
+    slopes[0] -= np.float32(1.0)
     for k in range(n):
         for m in range(WIDTH):
-            gradient[m] += np.float32(logs[k] / total) * rows[k, m]
+            gradient[m] += slopes[k] * rows[k, m]
     for first in (0, WIDTH * _length(len(after))):
         for m in range(WIDTH):
             heat[first + m] += gradient[m] * gradient[m]
             weights[first + m] -= RATE * gradient[m] / math.sqrt(heat[first + m] + 1e-6)
+    hidden.learn(weights[LINEAR:], heat[LINEAR:], rows[:n], len(after), slopes)
 
 
 @compiled
 def _neighbours(arrays: Arrays, after: Slots, most: int) -> tuple[Slots, Floats]:
     _, found, sums = gather(arrays, after)
-    kept, strength = _strongest(sums, _tops(sums), most)
+    kept, strength = _strongest(sums, tops_of(sums), most)
     return found[kept], strength[kept]
 
 

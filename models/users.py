@@ -201,7 +201,8 @@ def _say(user: User, event: Event, item: str, origin: int, weight: float) -> tup
     if not weight or (weight > 0 and trail and trail[0] == item):
         return touch, None
     after = tuple([other for other in trail if other != item] if item in trail else trail)
-    return touch, Choice(origin, item, after, event.at, weight, user.known)
+    again = rings.known(user.seen, seen_hash(item))
+    return touch, Choice(origin, item, after, event.at, weight, user.known, again)
 
 
 def _erase(user: User, at: int, origin: int) -> Sequence[Outcome]:

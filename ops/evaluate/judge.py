@@ -9,7 +9,8 @@ import numpy as np
 from models.evaluation import MISS, Counts, Judged, rank_of, surprise
 from models.learned import Floats, Learned
 from models.rerank import best
-from models.stack import relevance, signals, stage_of
+from models.signals import stage_of
+from models.stack import relevance, signals
 from streams.errors import StateError
 
 

@@ -8,7 +8,7 @@ from api.columns import Columns
 from api.lore import Lore
 from models.learned import COMMON, FREE, Learned
 from models.learner import Learner
-from models.stack import SIGNALS
+from models.signals import SIGNALS
 from streams.examples import Choice
 
 D = 8

@@ -222,7 +222,7 @@ def test_a_session_ends_after_half_an_hour_of_silence_and_late_events_do_not_sta
 def test_a_choice_is_an_example_of_what_follows_the_choices_before_it():
     user = fold([click(n, item) for n, item in enumerate("abcb")])
     touch, choice, _ = react(user, click(10, "a", type="purchase"), 77)
-    assert choice == Choice(77, "a", ("b", "c"), AT + 10, DEFAULTS["purchase"], known=3)
+    assert choice == Choice(77, "a", ("b", "c"), AT + 10, DEFAULTS["purchase"], known=3, again=True)
     assert (touch.origin, touch.item, touch.weight) == (77, "a", DEFAULTS["purchase"])
     assert user.trail == ["a", "b", "c"]
 
@@ -244,7 +244,7 @@ def test_a_dislike_is_an_example_against_and_leaves_the_trail():
     user = fold([click(1, "a"), click(2, "b"), click(3, "c")])
     touch, choice, _ = react(user, click(4, "b", type="hide", categories=("c",)), 7)
     assert (touch.weight, touch.contexts) == (-5.0, ())
-    assert choice == Choice(7, "b", ("c", "a"), AT + 4, -5.0, known=3)
+    assert choice == Choice(7, "b", ("c", "a"), AT + 4, -5.0, known=3, again=True)
     assert user.trail == ["c", "a"]
     assert user.affinity["c"] < 0
 

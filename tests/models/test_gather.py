@@ -11,7 +11,7 @@ from models.features import CATALOGUE, COLUMN, LEARNED, NAMES, Asker
 from models.gather import FADING, gather, seen, shares
 from models.lately import lately
 from models.places import Places
-from models.stack import SIGNALS
+from models.signals import SIGNALS
 from streams.events import Event
 from streams.items import Item
 

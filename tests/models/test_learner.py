@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from models import stack
 from models.learned import FREE, Learned
 from models.learner import Learner
+from models.signals import WIDTH
 from streams.examples import Choice
 from tests.models.examples import DIMENSIONS, choices, cycle, restored, rows_of, said
 
@@ -94,8 +95,18 @@ def test_two_chosen_one_after_the_other_come_near_in_both_directions():
 
 def test_what_newcomers_choose_teaches_what_to_show_them():
     learned = said([Choice(n, "often" if n % 3 else f"i{n % 7}", (), n, 1.0) for n in range(300)])
-    weights = learned.common.weights.reshape(-1, stack.WIDTH)
+    weights = learned.common.weights[: stack.LINEAR].reshape(-1, WIDTH)
     assert np.abs(weights[1]).any()  # those of an empty trail
     every = np.arange(len(learned.keys), dtype=np.int32)
     scores = stack.relevance(learned, stack.signals(learned, learned.slots(()), every), 0)
     assert learned.keys[int(scores.argmax())] == "often"
+
+
+def test_what_was_known_before_is_counted_and_teaches_no_weights():
+    learned = said(cycle(20, 5))
+    weights, chosen = learned.common.weights.copy(), learned.chosen.sum()
+    said([Choice(1000, "i5", ("i4", "i3"), 1_700_000_000_000, 1.0, known=20, again=True)], learned)
+    assert np.array_equal(learned.common.weights, weights)
+    assert learned.chosen.sum() == chosen + 1
+    said([Choice(1001, "i5", ("i4", "i3"), 1_700_000_000_000, 1.0, known=20)], learned)
+    assert not np.array_equal(learned.common.weights, weights)

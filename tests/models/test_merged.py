@@ -7,6 +7,7 @@ from models import stack
 from models.learned import BIAS, CHOSEN, COMMON, MET, RECENT, USED, Learned
 from models.learner import Learner
 from models.merged import Merged
+from models.signals import SIGNALS
 from streams.examples import Choice
 
 D = 8
@@ -71,7 +72,7 @@ def test_counts_add_up_and_vectors_weigh_as_much_as_was_seen():
 def test_recent_counts_are_those_of_now_and_fade_on():
     parts = [learner(90, 1), learner(30, 2)]
     one = merged(*parts)
-    row = stack.SIGNALS.index("recent_short")
+    row = SIGNALS.index("recent_short")
 
     def recent(learned, key):
         slots = np.array([learned.slot_of[key]], np.int32)

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from models import stack
 from models.learned import FREE, STAGE, STAGES, Learned
+from models.signals import SIGNALS, stage_of
 from streams.examples import Choice
 from tests.models.examples import choices, cycle, restored, said
 
@@ -19,7 +20,7 @@ def learned():
 def test_signals_have_a_column_for_each_name_and_are_finite(learned):
     after, every = learned.slots(("i3", "i2")), np.arange(40, dtype=np.int32)
     signals = stack.signals(learned, after, every)
-    assert signals.shape == (40, len(stack.SIGNALS))
+    assert signals.shape == (40, len(SIGNALS))
     assert signals.dtype == np.float32
     assert np.isfinite(signals).all()
 
@@ -41,7 +42,7 @@ def test_without_a_trail_the_popular_come_first():
 
 def test_who_has_learned_nothing_answers_too():
     learned = Learned(8)
-    assert stack.signals(learned, NOBODY, NOBODY).shape == (0, len(stack.SIGNALS))
+    assert stack.signals(learned, NOBODY, NOBODY).shape == (0, len(SIGNALS))
     assert stack.relevance(learned, stack.signals(learned, NOBODY, NOBODY), 0).shape == (0,)
     assert [len(part) for part in stack.neighbours(learned, NOBODY, 10)] == [0, 0]
 
@@ -51,7 +52,7 @@ def test_stages_count_the_choices_of_people_who_know_as_many_items(examples):
     learned = said(examples)
     expected = dict.fromkeys(learned.slot_of, np.zeros(STAGES))
     for one in examples:
-        stage = stack.stage_of(one.known, len(one.after))
+        stage = stage_of(one.known, len(one.after))
         if one.weight > 0 and stage != FREE:
             expected[one.item] = expected[one.item] + min(one.weight, 1.0) * np.eye(STAGES)[stage]
     for key, slot in learned.slot_of.items():
@@ -63,9 +64,9 @@ def test_newcomers_get_what_newcomers_choose():
     early = [Choice(n, "early", (), n, 1.0) for n in range(0, 200, 2)]
     late = [Choice(n, "late", ("early",), n, 1.0, known=100) for n in range(1, 200, 2)]
     learned = said(sorted(early + late, key=lambda one: one.origin))
-    both, column = learned.slots(("early", "late")), stack.SIGNALS.index("stage")
+    both, column = learned.slots(("early", "late")), SIGNALS.index("stage")
     for known, first in ((0, 0), (100, 1)):
-        told = stack.signals(learned, NOBODY, both, stack.stage_of(known, 0))
+        told = stack.signals(learned, NOBODY, both, stage_of(known, 0))
         assert told[first, column] > 0 > told[1 - first, column]
         assert stack.relevance(learned, told, 0).argmax() == first
     assert not stack.signals(learned, NOBODY, both)[:, column].any()  # of someone of whom nothing is said
@@ -82,7 +83,7 @@ def test_neighbours_come_best_first_without_the_trail_itself(learned):
 
 def test_query_and_places_say_the_logit_of_the_embedding(learned):
     after, every = learned.slots(("i3", "i2")), np.arange(40, dtype=np.int32)
-    logit = stack.signals(learned, after, every)[:, stack.SIGNALS.index("embedding")]
+    logit = stack.signals(learned, after, every)[:, SIGNALS.index("embedding")]
     np.testing.assert_allclose(stack.places(learned, every) @ stack.query(learned, after), logit, atol=1e-5)
 
 

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from models import stack
+from models.signals import SIGNALS
+from tests.models.examples import cycle, said
+
+
+def unit(vector):
+    return vector / np.linalg.norm(vector)
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_the_embedding_looks_at_a_trail_in_several_ways(count):
+    learned = said(cycle(40, 20))
+    after, every = learned.slots(tuple(f"i{n}" for n in range(count))), np.arange(40, dtype=np.int32)
+    told = dict(zip(SIGNALS, stack.signals(learned, after, every).T, strict=True))
+    into, out = learned.into[after], learned.out[after]
+    both, places = (into + out).astype(np.float64), learned.out.astype(np.float64)
+    newest = both[:5]
+    expected = {
+        "embedding_last": places @ unit(0.5 ** np.arange(len(newest)) @ newest),
+        "embedding_whole": places @ unit(both.sum(axis=0)),
+        "embedding_best": np.max([places @ unit(one) for one in both[:10]], axis=0),
+        "embedding_like": places @ unit(0.8 ** np.arange(len(out[:10])) @ out[:10]),
+        "embedding_bias": learned.bias,
+        "embedding_norm": np.linalg.norm(places, axis=1),
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(told[name], values, atol=1e-4, err_msg=name)
+
+
+def test_without_a_trail_the_embedding_says_only_what_an_item_is():
+    learned = said(cycle(20, 5))
+    told = stack.signals(learned, np.zeros(0, np.int32), np.arange(20, dtype=np.int32))
+    for name in ("embedding_last", "embedding_whole", "embedding_best", "embedding_like"):
+        assert not told[:, SIGNALS.index(name)].any()
+    assert told[:, SIGNALS.index("embedding_norm")].all()
