@@ -16,7 +16,7 @@ from models.learned import Floats
 from models.maths import ln
 from models.signals import WIDTH
 
-UNITS = 16
+UNITS = 32
 INPUTS = WIDTH + 2  # the signals, the length of the trail, and one
 OUTER = INPUTS * UNITS
 MEANS = OUTER + UNITS
@@ -25,7 +25,7 @@ STEPS = SPREADS + WIDTH
 SIZE = STEPS + 1
 SETTLED = 1_000  # steps after which mean and variance fade, each step by this part
 DAMPED = 1.0  # what Adagrad's sums begin with: the first steps of hundreds of weights at once shall be small
-RATE = 0.03
+RATE = 0.06
 SEED = 1
 
 

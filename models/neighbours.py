@@ -29,7 +29,11 @@ NEAR = 0.92  # weight of a later choice for each one in between, when counted an
 LIKE = 0.9  # the same, summed without regard to order
 BRIEF = 0.6  # the same, summed of what came before
 COSINE, CHAIN, LINK, LEAD = 0, 1, 2, 3  # sums over a trail: alike, came after it, after its newest, before it
-SUMS = 4
+WEIGHED = 4  # those sums, whose shares of the largest say how strong a neighbour is
+TIMES = 4  # of how many of the trail it is a neighbour
+SINGLE = 5  # from here on, how alike it is to each of the newest alone
+SINGLES = 3
+SUMS = SINGLE + SINGLES
 REACH = 20  # newest choices whose neighbours count; older ones are only known to be chosen already
 RARE = 0.3  # power of its choices by which a popular item's transitions count less
 LOOKED = 4  # pages of a full list on which the least neighbour is looked for
@@ -137,7 +141,8 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
     for k in range(reach):
         slot = after[k]
         used, root = int(numbers[slot, USED]), math.sqrt(numbers[slot, CHOSEN])
-        alike, chain = np.float32(like / (root + 5.0)), np.float32(near / (root + 1.0))
+        alike, alone = np.float32(like / (root + 5.0)), np.float32(1.0 / (root + 5.0))
+        chain = np.float32(near / (root + 1.0))
         link = np.float32(1.0 / (root + 1.0)) if k == 0 else np.float32(0.0)
         lead = np.float32(brief / (root + 1.0))
         for page in range((used + PAGE - 1) // PAGE):
@@ -153,6 +158,9 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
                 sums[i, CHAIN] += chain * came
                 sums[i, LINK] += link * counts[at, spot, NEXT]
                 sums[i, LEAD] += lead * went
+                sums[i, TIMES] += np.float32(1.0)
+                if k < SINGLES:
+                    sums[i, SINGLE + k] = alone * (came + went)
         like *= LIKE
         near *= NEAR
         brief *= BRIEF
@@ -171,4 +179,6 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
         sums[i, CHAIN] *= rares[i]
         sums[i, LINK] *= rares[i]
         sums[i, LEAD] *= rares[i]
+        for k in range(SINGLE, SUMS):
+            sums[i, k] *= alikes[i]
     return table, found[:n], sums[:n]

@@ -14,12 +14,13 @@ from models import embedding
 from models.compiled import compiled
 from models.learned import BIAS, CHOSEN, FREE, MET, RECENT, SPANS, STAGE, STAGES, Arrays, Floats, Slots
 from models.maths import exp, ln
-from models.neighbours import SUMS, gather, place
+from models.neighbours import REACH, SINGLE, SINGLES, SUMS, TIMES, WEIGHED, gather, place
 
 SIGNALS = (
     "recent_short", "recent_middle", "recent_long", "chosen", "rested", "alike", "alike_log", "follows", "follows_log",
     "next", "next_log", "leads", "leads_log", "embedding", "stage", "embedding_last", "embedding_whole",
-    "embedding_best", "embedding_like", "embedding_bias", "embedding_norm",
+    "embedding_best", "embedding_like", "embedding_bias", "embedding_norm", "times", "alike_first", "alike_second",
+    "alike_third",
 )  # fmt: skip
 WIDTH = len(SIGNALS)
 FLOOR = 0.01  # of the largest sum: what no neighbour at all counts as
@@ -108,6 +109,13 @@ def _vectors(arrays: Arrays, after: Slots) -> Floats:
 
 
 @compiled
+def _share(behind: Behind, i: int, what: int) -> np.float32:
+    """Return what share of the largest sum number `i` of the found has."""
+    top = behind.tops[what]
+    return behind.sums[i, what] / top if i != FREE and top > 0.0 else np.float32(0.0)
+
+
+@compiled
 def describe(arrays: Arrays, now: int, behind: Behind, slot: int, row: Floats) -> None:
     """Write the signals of a candidate into `row`; `now` is the number of the choice."""
     numbers, out = arrays.numbers[slot], arrays.out[slot]
@@ -117,11 +125,9 @@ def describe(arrays: Arrays, now: int, behind: Behind, slot: int, row: Floats) -
         row[k] = ln(1.0 + numbers[RECENT + k] * exp(-rested * _FADES[k]))
     row[3] = ln(1.0 + numbers[CHOSEN])
     row[4] = ln(1.0 + rested)
-    for k in range(SUMS):
-        top = behind.tops[k]
-        share = behind.sums[i, k] / top if i != FREE and top > 0.0 else np.float32(0.0)
-        row[5 + 2 * k] = share
-        row[6 + 2 * k] = ln(share + np.float32(FLOOR))
+    for k in range(WEIGHED):
+        row[5 + 2 * k] = _share(behind, i, k)
+        row[6 + 2 * k] = ln(row[5 + 2 * k] + np.float32(FLOOR))
     vectors = behind.vectors
     row[13] = embedding.dot(out, vectors[USUAL]) + numbers[BIAS]
     row[14] = 0.0
@@ -136,6 +142,9 @@ def describe(arrays: Arrays, now: int, behind: Behind, slot: int, row: Floats) -
     row[18] = embedding.dot(out, vectors[LIKE])
     row[19] = numbers[BIAS]
     row[20] = math.sqrt(embedding.dot(out, out))
+    row[21] = behind.sums[i, TIMES] / np.float32(REACH) if i != FREE else np.float32(0.0)
+    for k in range(SINGLES):
+        row[22 + k] = ln(_share(behind, i, SINGLE + k) + np.float32(FLOOR))
 
 
 @compiled

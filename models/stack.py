@@ -15,7 +15,7 @@ from models import embedding, hidden
 from models.compiled import compiled
 from models.learned import BIAS, FREE, RING, Arrays, Floats, Learned, Slots
 from models.maths import exp, ln
-from models.neighbours import SUMS, gather, place
+from models.neighbours import WEIGHED, gather, place
 from models.signals import WIDTH, Doubles, behind, describe, tops_of
 from models.signals import signals as _signals
 
@@ -83,7 +83,7 @@ def nth(values: Floats, n: int) -> np.float32:
 @compiled
 def _strongest(sums: Floats, tops: Floats, most: int) -> tuple[Slots, Floats]:
     strength = np.zeros(len(sums), np.float32)
-    for k in range(SUMS):
+    for k in range(WEIGHED):
         top = tops[k]
         if top > 0.0:
             for i in range(len(sums)):

@@ -62,7 +62,8 @@ def test_sums_over_a_trail_are_those_of_their_definition():
     told = sums[table[neighbours.place(table, c), 1]]
     alike = (1 / (2 + 5) + neighbours.LIKE * neighbours.NEAR / (3 + 5)) / 4.0
     chain = (1 / (2 + 1) + neighbours.NEAR**2 / (3 + 1)) / 16.0**0.3
-    np.testing.assert_allclose(told, [alike, chain, 1 / 3 / 16.0**0.3, 0.0], rtol=1e-5)
+    singles = [1 / (2 + 5) / 4.0, neighbours.NEAR / (3 + 5) / 4.0, 0.0]
+    np.testing.assert_allclose(told, [alike, chain, 1 / 3 / 16.0**0.3, 0.0, 2.0, *singles], rtol=1e-5)
     assert not sums[:2].any()  # the trail itself
     table, _, sums = neighbours.gather(learned.arrays, np.array([b, c], np.int32))
     lead = neighbours.BRIEF * neighbours.NEAR**0 / (11**0.5 + 1) / 9.0**0.3

@@ -36,3 +36,18 @@ def test_without_a_trail_the_embedding_says_only_what_an_item_is():
     for name in ("embedding_last", "embedding_whole", "embedding_best", "embedding_like"):
         assert not told[:, SIGNALS.index(name)].any()
     assert told[:, SIGNALS.index("embedding_norm")].all()
+
+
+def test_counts_tell_each_of_the_newest_apart():
+    learned = said(cycle(40, 20))
+    after = learned.slots(("i30", "i10"))
+    told = stack.signals(learned, after, learned.slots(("i31", "i11", "i20"))).T
+    named = dict(zip(SIGNALS, told, strict=True))
+    assert named["alike_first"][0] == pytest.approx(
+        np.log(1.01), abs=1e-4
+    )  # what is chosen right beside the newest
+    assert named["alike_second"][1] == pytest.approx(np.log(1.01), abs=1e-4)
+    assert named["alike_first"][0] > named["alike_first"][1]
+    assert named["alike_second"][1] > named["alike_second"][0]
+    assert (named["alike_third"] == named["alike_third"].min()).all()  # there is none
+    np.testing.assert_allclose(named["times"], [2 / 20, 2 / 20, 2 / 20])
