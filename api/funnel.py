@@ -36,7 +36,7 @@ from models.users import User
 
 Scored = Callable[[Lineup, Floats], None]  # the candidates and their scores (n,)
 Factors = Callable[[Sequence[str]], Floats | None]  # factors (n,) on the scores of n items, None for none
-EMBEDDING = SIGNALS.index("embedding")
+EMBEDDING, BIAS, NORM = (SIGNALS.index(name) for name in ("embedding", "embedding_bias", "embedding_norm"))
 PAIRED = np.array(
     [SIGNALS.index(one.name) for one in CATALOGUE if one.name in SIGNALS and one.scope == "pair"]
 )
@@ -196,8 +196,8 @@ class Funnel:
     def _signals(self, slots: Slots, placed: Floats) -> Floats:
         """Return the signals of candidates; the little known are near this asker as far as their likes are.
 
-        What was counted of pairs is blended with the mean of the likes' as places are; the embedding's signal is that
-        of the guessed place; counts of the item alone stay what they are.
+        What was counted of pairs is blended with the mean of the likes' as places are; the embedding's signals are
+        those of the guessed place; counts of the item alone stay what they are.
         """
         lore, after, vectors = self._state.lore, self._asker.after, self._state.vectors
         signals = lore.signals(after, slots, self._asker.stage)
@@ -208,7 +208,8 @@ class Funnel:
             theirs = lore.signals(after, likes.reshape(-1).astype(np.int64)).reshape(*likes.shape, -1)
             own, chosen = signals[new][:, PAIRED], lore.chosen(slots[new])
             signals[np.ix_(new, PAIRED)] = blend(own, chosen, theirs.mean(axis=1)[:, PAIRED])
-            signals[new, EMBEDDING] = placed[new] @ query
+            signals[new, EMBEDDING], signals[new, BIAS] = placed[new] @ query, placed[new, -1]
+            signals[new, NORM] = np.linalg.norm(placed[new, :-1], axis=1)
         return signals
 
     def _slate(

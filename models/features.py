@@ -45,7 +45,11 @@ class Feature:
 FOLDED: Literal["near-real-time"] = "near-real-time"
 CATALOGUE: tuple[Feature, ...] = (
     Feature(
-        "relevance", FOLDED, "pair", "learned", "log-score of the stack: all signals, weighed as was learned"
+        "relevance",
+        FOLDED,
+        "pair",
+        "learned",
+        "log-score of the stack: all signals, weighed as was learned, alone and together",
     ),
     Feature("recent_short", FOLDED, "item", "learned", "log(1 + choices), fading over 500 examples"),
     Feature("recent_middle", FOLDED, "item", "learned", "log(1 + choices), fading over 5,000 examples"),
@@ -106,7 +110,7 @@ CATALOGUE: tuple[Feature, ...] = (
     ),
     Feature("embedding_bias", FOLDED, "item", "learned", "the part of the embedding's logit that all have"),
     Feature("embedding_norm", FOLDED, "item", "learned", "the length of the item's vector"),
-    Feature("times", FOLDED, "pair", "learned", "share of the last items that it was chosen near"),
+    Feature("times", FOLDED, "pair", "learned", "share of twenty that are last items it was chosen near"),
     Feature("alike_first", FOLDED, "pair", "learned", "log of how alike it is to the very last item alone"),
     Feature("alike_second", FOLDED, "pair", "learned", "the same, to the one before"),
     Feature("alike_third", FOLDED, "pair", "learned", "the same, to the third last"),

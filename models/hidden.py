@@ -22,6 +22,8 @@ OUTER = INPUTS * UNITS
 MEANS = OUTER + UNITS
 SPREADS = MEANS + WIDTH
 STEPS = SPREADS + WIDTH
+LEAST = 1e-2  # variance that a signal has at the least: one that was always the same shall not explode when it moves
+FAR = 8.0  # deviations; nothing counts as further away
 SIZE = STEPS + 1
 SETTLED = 1_000  # steps after which mean and variance fade, each step by this part
 DAMPED = 1.0  # what Adagrad's sums begin with: the first steps of hundreds of weights at once shall be small
@@ -40,9 +42,18 @@ def fresh() -> tuple[Floats, Floats]:
 
 
 @compiled
-def _inputs(layer: Floats, row: Floats, length: np.float32, inputs: Floats) -> None:
+def _scales(layer: Floats) -> Floats:
+    scales = np.empty(WIDTH, np.float32)
     for m in range(WIDTH):
-        inputs[m] = (row[m] - layer[MEANS + m]) / np.sqrt(layer[SPREADS + m] + np.float32(1e-4))
+        scales[m] = np.float32(1.0) / np.sqrt(layer[SPREADS + m] + np.float32(LEAST))
+    return scales
+
+
+@compiled
+def _inputs(layer: Floats, scales: Floats, row: Floats, length: np.float32, inputs: Floats) -> None:
+    far = np.float32(FAR)
+    for m in range(WIDTH):
+        inputs[m] = min(max((row[m] - layer[MEANS + m]) * scales[m], -far), far)
     inputs[WIDTH] = length
     inputs[WIDTH + 1] = np.float32(1.0)
 
@@ -70,9 +81,9 @@ def length_of(after_count: int) -> np.float32:
 def add(layer: Floats, signals: Floats, after_count: int, scores: Floats) -> None:
     """Add the layer's scores to those (n,) of candidates with signals (n, WIDTH)."""
     inputs, units = np.empty(INPUTS, np.float32), np.empty(UNITS, np.float32)
-    length = length_of(after_count)
+    length, scales = length_of(after_count), _scales(layer)
     for n in range(len(signals)):
-        _inputs(layer, signals[n], length, inputs)
+        _inputs(layer, scales, signals[n], length, inputs)
         scores[n] += _units(layer, inputs, units)
 
 
@@ -80,9 +91,9 @@ def add(layer: Floats, signals: Floats, after_count: int, scores: Floats) -> Non
 def learn(layer: Floats, heat: Floats, signals: Floats, after_count: int, slopes: Floats) -> None:
     """Move the layer against a loss whose slopes by the scores of candidates are (n,); one step of Adagrad."""
     inputs, units = np.empty(INPUTS, np.float32), np.empty(UNITS, np.float32)
-    gradient, length = np.zeros(MEANS, np.float32), length_of(after_count)
+    gradient, length, scales = np.zeros(MEANS, np.float32), length_of(after_count), _scales(layer)
     for n in range(len(signals)):
-        _inputs(layer, signals[n], length, inputs)
+        _inputs(layer, scales, signals[n], length, inputs)
         _units(layer, inputs, units)
         for q in range(UNITS):
             gradient[OUTER + q] += slopes[n] * units[q]

@@ -68,7 +68,7 @@ def _learn(
 class Learner:
     """Folds examples into a `Learned`; the same ones in the same order leave the same bytes.
 
-    Raises StateError for recent choices of items without a row.
+    Raises StateError for recent choices of items without a row, and for weights of another form.
     """
 
     def __init__(self, learned: Learned) -> None:
@@ -76,6 +76,10 @@ class Learner:
         common = learned.common
         if not common.weights.size:
             common.weights, common.heat = stack.fresh()
+        if len(common.weights) != stack.SIZE:
+            raise StateError(
+                f"there are {len(common.weights)} weights where {stack.SIZE} belong; rebuild the table"
+            )
         if (most := int(common.ring.max())) >= len(learned.keys):
             raise StateError(f"a recent choice names item {most} of {len(learned.keys)}; rebuild the table")
         self._scratch = fresh(len(learned.arrays.into), common.ring)

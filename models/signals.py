@@ -120,7 +120,7 @@ def describe(arrays: Arrays, now: int, behind: Behind, slot: int, row: Floats) -
     """Write the signals of a candidate into `row`; `now` is the number of the choice."""
     numbers, out = arrays.numbers[slot], arrays.out[slot]
     i = behind.table[place(behind.table, slot), 1]
-    rested = now - numbers[MET]
+    rested = max(0.0, now - numbers[MET])  # where rows are read one by one, one may be newer than `now`
     for k in range(len(_FADES)):
         row[k] = ln(1.0 + numbers[RECENT + k] * exp(-rested * _FADES[k]))
     row[3] = ln(1.0 + numbers[CHOSEN])

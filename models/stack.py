@@ -3,7 +3,7 @@
 A candidate's relevance is the inner product of its signals with weights for how long the trail is, those of all trails
 and those of this length, and what a hidden layer adds for how the signals stand together. All are learned online on
 the softmax over the strongest neighbours and a weighted sample of all other items (van der Laan, Polley and Hubbard
-2007, "Super learner", has the idea), from choices of what was not known before: lists are made to be discovered from.
+2007, "Super learner", has the idea), from choices of what was not chosen before: lists are made to be discovered from.
 """
 
 import math
@@ -29,14 +29,18 @@ RATE = 0.03
 SELDOM = ((1_000_000, 16), (20_000, 4))  # after so many choices the few weights are learned from every n-th
 _LENGTHS = np.array(LENGTHS)
 LINEAR = (len(LENGTHS) + 1) * WIDTH
+SIZE = LINEAR + hidden.SIZE
 
 
 def fresh() -> tuple[Floats, Floats]:
-    """Return the weights (LINEAR + hidden.SIZE,), and Adagrad's sums, before anything was learned."""
+    """Return the weights (SIZE,), and Adagrad's sums, before anything was learned."""
     weights, heat = np.zeros(LINEAR, np.float32), np.zeros(LINEAR, np.float32)
     weights[: len(START)] = START
     layer, warmth = hidden.fresh()
     return np.concatenate([weights, layer]), np.concatenate([heat, warmth])
+
+
+_FRESH = fresh()[0]
 
 
 @compiled
@@ -174,7 +178,7 @@ def signals(learned: Learned, after: Slots, candidates: Slots, stage: int = FREE
 
 def relevance(learned: Learned, signals: Floats, after_count: int) -> Floats:
     """Return the log-score (n,) of candidates with these signals, after a trail of that many."""
-    weights = learned.common.weights if learned.common.weights.size else fresh()[0]
+    weights = learned.common.weights if learned.common.weights.size else _FRESH
     return _relevance(weights, signals, after_count)
 
 

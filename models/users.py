@@ -22,7 +22,7 @@ from streams.exposures import EXPOSURE
 from streams.rows import pack, unpack
 from streams.touches import Outcome, Touch
 
-VERSION = 4
+VERSION = 5
 HISTORY = 64  # events kept in full; the oldest quarter leaves at once
 TRAIL = 50  # distinct chosen items kept, newest first
 SEEN = 400  # items the user acted on, as 4-byte hashes
@@ -201,7 +201,8 @@ def _say(user: User, event: Event, item: str, origin: int, weight: float) -> tup
     if not weight or (weight > 0 and trail and trail[0] == item):
         return touch, None
     after = tuple([other for other in trail if other != item] if item in trail else trail)
-    again = rings.known(user.seen, seen_hash(item))
+    # A full trail has forgotten choices; then whatever they acted on counts as known, as it does for their lists.
+    again = item in trail or (len(trail) == TRAIL and rings.known(user.seen, seen_hash(item)))
     return touch, Choice(origin, item, after, event.at, weight, user.known, again)
 
 

@@ -20,7 +20,7 @@ class Choice(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag
     """Someone chose `item`, or disliked it when `weight` is negative.
 
     `after` are the distinct items chosen before, newest first, without `item`; `at` in ms. `known` is how many distinct
-    items they had acted on before, and `again` whether this is one of them, as far as is remembered.
+    items they had acted on before, and `again` whether they chose this one before, as far as is known.
     """
 
     origin: int

@@ -87,7 +87,7 @@ TOPICS: tuple[Topic, ...] = (
 
 TABLES: tuple[Table, ...] = (
     Table(
-        "users", "user id", ("events", "profiles"), "history, affinities, counters, session, seen, trials", 4
+        "users", "user id", ("events", "profiles"), "history, affinities, counters, session, seen, trials", 5
     ),
     Table("shown", "user id", ("events", "slates"), "what was shown lately, and what was done about it"),
     Table("items", "item id", ("items", "touches"), "catalogue, counters, CTR, trend", 2),

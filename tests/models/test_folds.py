@@ -398,3 +398,18 @@ def test_a_list_keeps_the_most_chosen_whatever_the_order():
         popular.choose(row, f"once-{n}", 0.5)
     assert popular.KEEP <= len(row.items) <= popular.KEEP * 3 // 2
     assert all(f"i{n}" in row.items for n in range(250) if n % 50 > 25)
+
+
+def test_a_choice_made_before_is_one_again_and_a_look_without_weight_makes_none():
+    user = fold([click(1, "a"), click(2, "b")])
+    assert react(user, click(3, "a", type="purchase"))[1].again
+    assert not react(user, click(4, "c"))[1].again
+    react(user, click(5, "d", type="wink"))
+    assert not react(user, click(6, "d"))[1].again
+
+
+def test_what_a_full_trail_forgot_is_known_by_what_was_acted_on():
+    user = fold([click(n, f"i{n}") for n in range(users.TRAIL + 5)])
+    assert "i0" not in user.trail
+    assert react(user, click(200, "i0"))[1].again
+    assert not react(user, click(201, "never"))[1].again

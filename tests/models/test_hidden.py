@@ -85,3 +85,15 @@ def test_how_long_a_trail_is_makes_a_difference():
     layer = taught(500)
     rows, _ = either(np.random.default_rng(6))
     assert (scored(layer, rows, 0) != scored(layer, rows, 40)).any()
+
+
+def test_a_signal_that_was_always_the_same_does_not_explode_when_it_moves():
+    layer, heat = hidden.fresh()
+    same, slopes = np.full((6, WIDTH), -4.6, np.float32), np.zeros(6, np.float32)
+    for _ in range(5_000):
+        hidden.learn(layer, heat, same, 3, slopes)
+    layer[hidden.OUTER : hidden.MEANS] = 0.1
+    assert np.ptp(scored(layer, rows_of(7))) < hidden.FAR * WIDTH  # rather than a hundred times that
+    hidden.learn(layer, heat, rows_of(7), 3, rows_of(8)[:, 0] / 10)
+    assert heat.max() < 1e4
+    assert np.isfinite(layer).all()
