@@ -126,7 +126,7 @@ def test_rows_that_are_further_than_asked_are_refused():
 def test_a_row_of_another_version_is_refused():
     (_, log), rows = a_log(6), rows_for("users")
     rows["users"].rows[0] = {f"u{n}".encode(): b"\x91\x07" for n in range(5)}
-    with pytest.raises(StateError, match="version 7, this code reads 4; rebuild"):
+    with pytest.raises(StateError, match=f"version 7, this code reads {users.VERSION}; rebuild"):
         fold(log, SETTINGS, "users", 0, rows, ends(log, "users", 0), DEFAULTS)
 
 
