@@ -28,6 +28,7 @@ SIZE = STEPS + 1
 SETTLED = 1_000  # steps after which mean and variance fade, each step by this part
 DAMPED = 1.0  # what Adagrad's sums begin with: the first steps of hundreds of weights at once shall be small
 RATE = 0.06
+NOTHING = 1e-4  # a slope too small to go through the layer for: most candidates are that unlikely
 SEED = 1
 
 
@@ -93,6 +94,8 @@ def learn(layer: Floats, heat: Floats, signals: Floats, after_count: int, slopes
     inputs, units = np.empty(INPUTS, np.float32), np.empty(UNITS, np.float32)
     gradient, length, scales = np.zeros(MEANS, np.float32), length_of(after_count), _scales(layer)
     for n in range(len(signals)):
+        if abs(slopes[n]) < NOTHING:
+            continue
         _inputs(layer, scales, signals[n], length, inputs)
         _units(layer, inputs, units)
         for q in range(UNITS):
