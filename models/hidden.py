@@ -51,59 +51,53 @@ def _scales(layer: Floats) -> Floats:
 
 
 @compiled
-def _inputs(layer: Floats, scales: Floats, row: Floats, length: np.float32, inputs: Floats) -> None:
-    far = np.float32(FAR)
-    for m in range(WIDTH):
-        inputs[m] = min(max((row[m] - layer[MEANS + m]) * scales[m], -far), far)
-    inputs[WIDTH] = length
-    inputs[WIDTH + 1] = np.float32(1.0)
-
-
-@compiled
-def _units(layer: Floats, inputs: Floats, units: Floats) -> np.float32:
-    units[:] = 0.0
-    for m in range(INPUTS):
-        for q in range(UNITS):
-            units[q] += inputs[m] * layer[m * UNITS + q]
-    score = np.float32(0.0)
-    for q in range(UNITS):
-        units[q] = max(units[q], np.float32(0.0))
-        score += units[q] * layer[OUTER + q]
-    return score
-
-
-@compiled
 def length_of(after_count: int) -> np.float32:
     """Return a trail's length as a unit is told of it."""
     return np.float32(ln(1.0 + after_count) - np.float32(2.0))
 
 
 @compiled
-def add(layer: Floats, signals: Floats, after_count: int, scores: Floats) -> None:
-    """Add the layer's scores to those (n,) of candidates with signals (n, WIDTH)."""
-    inputs, units = np.empty(INPUTS, np.float32), np.empty(UNITS, np.float32)
-    length, scales = length_of(after_count), _scales(layer)
-    for n in range(len(signals)):
-        _inputs(layer, scales, signals[n], length, inputs)
-        scores[n] += _units(layer, inputs, units)
+def add(layer: Floats, signals: Floats, after_count: int, scores: Floats) -> tuple[Floats, Floats]:
+    """Add the layer's scores to those (n,) of candidates with signals (n, WIDTH).
+
+    Returns what its units read (INPUTS, n) and what they say (UNITS, n), for it to learn by. Candidates stand side by
+    side there, so that they are reckoned eight at once.
+    """
+    read, said = _read(layer, signals, after_count), np.empty((UNITS, len(signals)), np.float32)
+    total = np.zeros(len(signals), np.float32)
+    for q in range(UNITS):
+        unit = said[q]
+        unit[:] = 0.0
+        for m in range(INPUTS):
+            weight, of = layer[m * UNITS + q], read[m]
+            for n in range(len(unit)):
+                unit[n] += of[n] * weight
+        for n in range(len(unit)):
+            unit[n] = max(unit[n], np.float32(0.0))
+            total[n] += unit[n] * layer[OUTER + q]
+    for n in range(len(scores)):
+        scores[n] += total[n]
+    return read, said
 
 
 @compiled
-def learn(layer: Floats, heat: Floats, signals: Floats, after_count: int, slopes: Floats) -> None:
-    """Move the layer against a loss whose slopes by the scores of candidates are (n,); one step of Adagrad."""
-    inputs, units = np.empty(INPUTS, np.float32), np.empty(UNITS, np.float32)
-    gradient, length, scales = np.zeros(MEANS, np.float32), length_of(after_count), _scales(layer)
-    for n in range(len(signals)):
-        if abs(slopes[n]) < NOTHING:
-            continue
-        _inputs(layer, scales, signals[n], length, inputs)
-        _units(layer, inputs, units)
-        for q in range(UNITS):
-            gradient[OUTER + q] += slopes[n] * units[q]
-            units[q] = slopes[n] * layer[OUTER + q] if units[q] > 0.0 else np.float32(0.0)
-        for m in range(INPUTS):
-            for q in range(UNITS):
-                gradient[m * UNITS + q] += inputs[m] * units[q]
+def _read(layer: Floats, signals: Floats, after_count: int) -> Floats:
+    read, scales, far = np.empty((INPUTS, len(signals)), np.float32), _scales(layer), np.float32(FAR)
+    for m in range(WIDTH):
+        for n in range(len(signals)):
+            read[m, n] = min(max((signals[n, m] - layer[MEANS + m]) * scales[m], -far), far)
+    read[WIDTH] = length_of(after_count)
+    read[WIDTH + 1] = 1.0
+    return read
+
+
+@compiled
+def learn(layer: Floats, heat: Floats, signals: Floats, read: Floats, said: Floats, slopes: Floats) -> None:
+    """Move the layer against a loss whose slopes by the scores of candidates are (n,); one step of Adagrad.
+
+    `read` and `said` are as `add` returned them for these candidates.
+    """
+    gradient = _gradient(layer, read, said, slopes)
     for m in range(MEANS):
         heat[m] += gradient[m] * gradient[m]
         layer[m] -= RATE * gradient[m] / math.sqrt(heat[m] + 1e-6)
@@ -111,14 +105,35 @@ def learn(layer: Floats, heat: Floats, signals: Floats, after_count: int, slopes
 
 
 @compiled
+def _gradient(layer: Floats, read: Floats, said: Floats, slopes: Floats) -> Floats:
+    gradient = np.zeros(MEANS, np.float32)
+    kept = np.flatnonzero(np.abs(slopes) >= NOTHING)
+    back = np.zeros((len(kept), UNITS), np.float32)
+    for q in range(UNITS):
+        for k in range(len(kept)):
+            n = kept[k]
+            gradient[OUTER + q] += slopes[n] * said[q, n]
+            if said[q, n] > 0.0:
+                back[k, q] = slopes[n] * layer[OUTER + q]
+    for m in range(INPUTS):
+        row = gradient[m * UNITS : (m + 1) * UNITS]
+        for k in range(len(kept)):
+            x, slope = read[m, kept[k]], back[k]
+            for q in range(UNITS):
+                row[q] += x * slope[q]
+    return gradient
+
+
+@compiled
 def _settle(layer: Floats, signals: Floats) -> None:
     layer[STEPS] = min(layer[STEPS] + np.float32(1.0), np.float32(SETTLED))
     share = np.float32(1.0) / (layer[STEPS] * np.float32(len(signals)))
-    for m in range(WIDTH):
-        off = square = np.float32(0.0)
-        for n in range(len(signals)):
+    off, square = np.zeros(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
+    for n in range(len(signals)):
+        for m in range(WIDTH):
             way = signals[n, m] - layer[MEANS + m]
-            off += way
-            square += way * way
-        layer[SPREADS + m] += share * (square - np.float32(len(signals)) * layer[SPREADS + m])
-        layer[MEANS + m] += share * off
+            off[m] += way
+            square[m] += way * way
+    for m in range(WIDTH):
+        layer[SPREADS + m] += share * (square[m] - np.float32(len(signals)) * layer[SPREADS + m])
+        layer[MEANS + m] += share * off[m]

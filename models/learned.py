@@ -15,7 +15,7 @@ from models.marks import in_order
 from streams.errors import StateError
 from streams.rows import pack, unpack, vector
 
-VERSION = 5
+VERSION = 6
 COMMON = ""  # the key of the row that is no item's
 DIMENSIONS = 64
 PAGE = 16  # neighbours to a page
@@ -192,10 +192,11 @@ class Learned:
                 f"the row of {key!r} has {len(into)} dimensions, this learner {self.dimensions}; rebuild the table"
             )
         self._take(key, slot)
+        found = np.frombuffer(others, np.int32)
+        self._reach(int(found.max(initial=slot)) + 1)  # a neighbour's own row may come later
         arrays = self.arrays
         arrays.into[slot], arrays.out[slot] = into, out
         arrays.numbers[slot] = np.frombuffer(numbers)
-        found = np.frombuffer(others, np.int32)
         self.ready(pages=-(-len(found) // PAGE))
         for page, first in enumerate(range(0, len(found), PAGE)):
             if arrays.pages[slot, page] == FREE:

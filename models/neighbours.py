@@ -111,10 +111,25 @@ def place(table: Slots, slot: int) -> int:
 
 
 @compiled
-def _number(table: Slots, found: Slots, slot: int, n: int) -> int:
+def _number(table: Slots, found: Slots, sums: Floats, slot: int, n: int) -> int:
     at = place(table, slot)
     table[at, 0], table[at, 1], found[n] = slot, n, slot
+    sums[n] = 0.0
     return n + 1
+
+
+@compiled
+def _numbers(table: Slots, found: Slots, sums: Floats, others: Slots, n: int, numbered: Slots) -> int:
+    """Write the numbers of a page's neighbours, and return how many are known then.
+
+    Their sums are added to afterwards: so one search in the table need not wait for what another found.
+    """
+    for spot in range(len(others)):
+        where = place(table, others[spot])
+        if table[where, 1] == FREE:
+            n = _number(table, found, sums, others[spot], n)
+        numbered[spot] = table[where, 1]
+    return n
 
 
 @compiled
@@ -128,15 +143,17 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
     reach = min(REACH, len(after))
     for k in range(reach):
         most += int(numbers[after[k], USED])
+    most = min(most, len(after) + len(numbers))  # no more can be found: less to be made, and cleared
     size = 64
-    while size < 2 * most:
+    while 2 * size < 3 * most:
         size *= 2
     table = np.full((size, 2), FREE, np.int32)
     found = np.empty(most, np.int32)
-    sums = np.zeros((most, SUMS), np.float32)
+    sums = np.empty((most, SUMS), np.float32)  # cleared where one is found: there may be room for many more
+    numbered = np.empty(PAGE, np.int32)
     n = 0
     for slot in after:
-        n = _number(table, found, slot, n)
+        n = _number(table, found, sums, slot, n)
     like, near, brief = 1.0, 1.0, 1.0
     for k in range(reach):
         slot = after[k]
@@ -147,12 +164,10 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
         lead = np.float32(brief / (root + 1.0))
         for page in range((used + PAGE - 1) // PAGE):
             at = arrays.pages[slot, page]
-            for spot in range(min(PAGE, used - page * PAGE)):
-                where = place(table, arrays.others[at, spot])
-                i = table[where, 1]
-                if i == FREE:
-                    i = n
-                    n = _number(table, found, arrays.others[at, spot], n)
+            on = min(PAGE, used - page * PAGE)
+            n = _numbers(table, found, sums, arrays.others[at, :on], n, numbered)
+            for spot in range(on):
+                i = numbered[spot]
                 came, went = counts[at, spot, FOLLOWS], counts[at, spot, LEADS]
                 sums[i, COSINE] += alike * (came + went)
                 sums[i, CHAIN] += chain * came

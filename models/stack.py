@@ -26,7 +26,7 @@ LENGTHS = (0, 1, 2, 4, 8, 16)  # of trails that have weights of their own, from 
 STRONGEST = 64
 DRAWN = 64
 RATE = 0.03
-SELDOM = ((1_000_000, 16), (20_000, 4))  # after so many choices the few weights are learned from every n-th
+SELDOM = ((1_000_000, 16), (20_000, 5))  # after so many choices the few weights are learned from every n-th
 _LENGTHS = np.array(LENGTHS)
 LINEAR = (len(LENGTHS) + 1) * WIDTH
 SIZE = LINEAR + hidden.SIZE
@@ -53,7 +53,7 @@ def _length(after_count: int) -> int:
 
 
 @compiled
-def _relevance(flat: Floats, signals: Floats, after_count: int) -> Floats:
+def _relevance(flat: Floats, signals: Floats, after_count: int) -> tuple[Floats, Floats, Floats]:
     weights = flat[:LINEAR].reshape(-1, WIDTH)
     own = _length(after_count)
     scores = np.empty(len(signals), np.float32)
@@ -62,8 +62,8 @@ def _relevance(flat: Floats, signals: Floats, after_count: int) -> Floats:
         for k in range(WIDTH):
             score += (weights[0, k] + weights[own, k]) * signals[n, k]
         scores[n] = score
-    hidden.add(flat[LINEAR:], signals, after_count, scores)
-    return scores
+    read, said = hidden.add(flat[LINEAR:], signals, after_count, scores)
+    return scores, read, said
 
 
 @compiled
@@ -142,7 +142,7 @@ def step(
             describe(arrays, now, trail, slot, rows[n])
             logs[n] = -ln(DRAWN * embedding.chance(ringed, slot, items, filled))
             n += 1
-    scores = _relevance(weights, rows[:n], len(after))
+    scores, read, said = _relevance(weights, rows[:n], len(after))
     top = -np.inf
     for k in range(n):
         logs[k] += scores[k]
@@ -160,7 +160,7 @@ def step(
         for m in range(WIDTH):
             heat[first + m] += gradient[m] * gradient[m]
             weights[first + m] -= RATE * gradient[m] / math.sqrt(heat[first + m] + 1e-6)
-    hidden.learn(weights[LINEAR:], heat[LINEAR:], rows[:n], len(after), slopes)
+    hidden.learn(weights[LINEAR:], heat[LINEAR:], rows[:n], read, said, slopes)
 
 
 @compiled
@@ -179,7 +179,7 @@ def signals(learned: Learned, after: Slots, candidates: Slots, stage: int = FREE
 def relevance(learned: Learned, signals: Floats, after_count: int) -> Floats:
     """Return the log-score (n,) of candidates with these signals, after a trail of that many."""
     weights = learned.common.weights if learned.common.weights.size else _FRESH
-    return _relevance(weights, signals, after_count)
+    return _relevance(weights, signals, after_count)[0]
 
 
 def neighbours(learned: Learned, after: Slots, count: int) -> tuple[Slots, Floats]:

@@ -17,6 +17,11 @@ def scored(layer, rows, after_count=3):
     return scores
 
 
+def learn(layer, heat, rows, after_count, slopes):
+    read, said = hidden.add(layer, rows, after_count, np.zeros(len(rows), np.float32))
+    hidden.learn(layer, heat, rows, read, said, slopes)
+
+
 def taught(steps):
     """A layer that was told, again and again, to prefer items of which just one of two signals is high."""
     layer, heat = hidden.fresh()
@@ -26,7 +31,7 @@ def taught(steps):
         chances = np.exp(scored(layer, rows).astype(np.float64))
         slopes = (chances / chances.sum()).astype(np.float32)
         slopes[one] -= 1.0
-        hidden.learn(layer, heat, rows, 3, slopes)
+        learn(layer, heat, rows, 3, slopes)
     return layer
 
 
@@ -54,7 +59,7 @@ def test_a_step_goes_along_the_gradient(seed, after_count):
     layer[hidden.OUTER : hidden.MEANS] = random.normal(0.0, 0.5, hidden.UNITS)
     rows, slopes = rows_of(seed), random.normal(size=6).astype(np.float32)
     heat = np.zeros(hidden.SIZE, np.float32)
-    hidden.learn(layer.copy(), heat, rows, after_count, slopes)
+    learn(layer.copy(), heat, rows, after_count, slopes)
     near = [layer.copy() for _ in range(3)]
     for weight in random.integers(0, hidden.MEANS, 12):
         for off, one in zip((-1e-3, 0.0, 1e-3), near, strict=True):
@@ -76,7 +81,7 @@ def test_it_learns_what_no_weighed_sum_can_say():
 def test_signals_count_from_where_candidates_usually_stand():
     layer, heat = hidden.fresh()
     for seed in range(400):
-        hidden.learn(layer, heat, rows_of(seed), 3, np.zeros(6, np.float32))
+        learn(layer, heat, rows_of(seed), 3, np.zeros(6, np.float32))
     np.testing.assert_allclose(layer[hidden.MEANS : hidden.SPREADS], 3.0, atol=0.3)
     np.testing.assert_allclose(layer[hidden.SPREADS : hidden.STEPS], 4.0, atol=1.0)
 
@@ -91,9 +96,9 @@ def test_a_signal_that_was_always_the_same_does_not_explode_when_it_moves():
     layer, heat = hidden.fresh()
     same, slopes = np.full((6, WIDTH), -4.6, np.float32), np.zeros(6, np.float32)
     for _ in range(5_000):
-        hidden.learn(layer, heat, same, 3, slopes)
+        learn(layer, heat, same, 3, slopes)
     layer[hidden.OUTER : hidden.MEANS] = 0.1
     assert np.ptp(scored(layer, rows_of(7))) < hidden.FAR * WIDTH  # rather than a hundred times that
-    hidden.learn(layer, heat, rows_of(7), 3, rows_of(8)[:, 0] / 10)
+    learn(layer, heat, rows_of(7), 3, rows_of(8)[:, 0] / 10)
     assert heat.max() < 1e4
     assert np.isfinite(layer).all()

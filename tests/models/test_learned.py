@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from models.learned import COMMON, Common, Learned
 from models.learner import Learner
+from models.neighbours import gather
 from streams.errors import StateError
+from streams.examples import Choice
 from streams.rows import pack
 from tests.models.examples import choices, rows_of, said
 
@@ -50,6 +52,19 @@ def test_a_replica_that_takes_every_row_as_it_changes_is_the_same_state(examples
             copy.put(learned.keys[slot], learned.row(slot))
         copy.put(COMMON, learned.common.row())
     assert rows_of(copy) == rows_of(learned)
+
+
+def test_there_is_room_for_a_neighbour_whose_own_row_comes_later():
+    learned = Learned(8)
+    learner = Learner(learned)
+    for n in range(300):
+        learner.learn(Choice(0, f"i{n}", (f"i{n - 1}",) if n else (), 0, 1.0))
+    copy = Learned(8)
+    copy.put("i298", learned.row(learned.slot_of["i298"]))  # i299 was chosen after it
+    assert len(copy.arrays.numbers) > 299
+    _, found, sums = gather(copy.arrays, np.array([298], np.int32))
+    assert set(found.tolist()) == {297, 298, 299}
+    assert np.isfinite(sums).all()
 
 
 def test_a_dropped_item_is_unknown_and_its_slot_is_not_given_again():
