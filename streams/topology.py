@@ -103,7 +103,7 @@ TABLES: tuple[Table, ...] = (
         "item id",
         ("examples",),
         "neighbours, successors, vectors; under the empty key what is common to all",
-        5,
+        6,
         units=True,
     ),
 )
