@@ -81,7 +81,7 @@ def merged(shards: Sequence[Responses]) -> Scorer:
             column, constant = action.compiled(scale)
             weights[:, n] += share * column
             bias[n] += share * constant
-    return Scorer(names, weights.astype(np.float32), bias.astype(np.float32))
+    return Scorer(names, weights, bias)
 
 
 def scorer_of(rows: Sequence[bytes]) -> Scorer:

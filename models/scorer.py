@@ -1,6 +1,7 @@
 """Scorer: the light tier, a logistic model per action, mixed by the weights of the surface.
 
-One matrix product for all candidates; an item's score depends on its own features alone.
+One matrix product for all candidates, in double precision: weights that cancel lose too much in single. An item's score
+depends on its own features alone.
 """
 
 import tomllib
@@ -10,6 +11,7 @@ from hashlib import blake2b
 from importlib import resources
 
 import numpy as np
+import numpy.typing as npt
 
 from models.features import COLUMN, NAMES, Floats
 from streams.errors import SettingsError
@@ -21,7 +23,9 @@ class Scorer:
     `version` names the weights: equal weights have equal versions.
     """
 
-    def __init__(self, actions: Sequence[str], weights: Floats, bias: Floats) -> None:
+    def __init__(
+        self, actions: Sequence[str], weights: npt.NDArray[np.floating], bias: npt.NDArray[np.floating]
+    ) -> None:
         if (
             weights.shape != (len(NAMES), len(actions))
             or not np.isfinite(weights).all()
@@ -29,15 +33,15 @@ class Scorer:
         ):
             raise SettingsError(f"weights of shape {weights.shape} for {len(actions)} actions, or not finite")
         self.actions = tuple(actions)
-        self.weights = np.ascontiguousarray(weights, dtype=np.float32)
-        self.bias = np.asarray(bias, dtype=np.float32)
+        self.weights = np.ascontiguousarray(weights, dtype=np.float64)
+        self.bias = np.asarray(bias, dtype=np.float64)
         said = "\n".join((*NAMES, *self.actions)).encode() + self.weights.tobytes() + self.bias.tobytes()
         self.version = blake2b(said, digest_size=6).hexdigest()
 
     @classmethod
     def of(cls, said: Mapping[str, Mapping[str, float]]) -> "Scorer":
         """Return the scorer of {action: {feature or "bias": weight}}; else raises SettingsError."""
-        weights = np.zeros((len(NAMES), len(said)), dtype=np.float32)
+        weights = np.zeros((len(NAMES), len(said)))
         for n, (action, values) in enumerate(said.items()):
             for name, value in values.items():
                 if name != "bias" and name not in COLUMN:
@@ -46,7 +50,7 @@ class Scorer:
                     )
                 if name != "bias":
                     weights[COLUMN[name], n] = value
-        bias = np.array([values.get("bias", 0.0) for values in said.values()], dtype=np.float32)
+        bias = np.array([values.get("bias", 0.0) for values in said.values()])
         return cls(list(said), weights, bias)
 
     def mix(self, wanted: Mapping[str, float]) -> Floats:
@@ -56,8 +60,7 @@ class Scorer:
     def predict(self, features: Floats) -> Floats:
         """Return the probability of each action, shape (n, actions)."""
         logits = features @ self.weights + self.bias
-        chances: Floats = 1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0)))
-        return chances
+        return (1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0)))).astype(np.float32)
 
     def score(self, features: Floats, mix: Floats) -> Floats:
         """Return one number per candidate, shape (n,)."""

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models import action, drift, online, responses, window
@@ -112,13 +112,16 @@ def test_position_is_learned_and_left_out_when_served():
     st.lists(st.floats(-20, 20, width=32), min_size=WIDTH, max_size=WIDTH),
     st.sampled_from(["click", "purchase"]),
 )
+@example(
+    [{4: -1.0, 12: 12.0, 21: 2.0, 24: 6.0, 25: 1.0, 41: 11.0}.get(n, 0.0) for n in range(WIDTH)], "click"
+)
 def test_the_compiled_scores_are_those_of_river(taught, values, name):
     row = np.array([values], np.float32)
     model, scale = taught.models[name], taught.responses.scale
     weights, bias = action.flat(model.weights(), scale)
     scaled = scale.apply(row.astype(np.float64))[0]
     river = model.river.predict_proba_one(dict(zip(NAMES, scaled.tolist(), strict=True)))[True]
-    compiled = Scorer([name], weights.astype(np.float32)[:, None], np.array([bias], np.float32))
+    compiled = Scorer([name], weights[:, None], np.array([bias]))
     ours = compiled.predict(row)[0, 0]
     assert ours == pytest.approx(river, abs=1e-6)
 
