@@ -51,12 +51,6 @@ def _scales(layer: Floats) -> Floats:
 
 
 @compiled
-def length_of(after_count: int) -> np.float32:
-    """Return a trail's length as a unit is told of it."""
-    return np.float32(ln(1.0 + after_count) - np.float32(2.0))
-
-
-@compiled
 def add(layer: Floats, signals: Floats, after_count: int, scores: Floats) -> tuple[Floats, Floats]:
     """Add the layer's scores to those (n,) of candidates with signals (n, WIDTH).
 
@@ -86,7 +80,7 @@ def _read(layer: Floats, signals: Floats, after_count: int) -> Floats:
     for m in range(WIDTH):
         for n in range(len(signals)):
             read[m, n] = min(max((signals[n, m] - layer[MEANS + m]) * scales[m], -far), far)
-    read[WIDTH] = length_of(after_count)
+    read[WIDTH] = ln(1.0 + after_count) - np.float32(2.0)
     read[WIDTH + 1] = 1.0
     return read
 

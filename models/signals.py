@@ -27,13 +27,7 @@ FLOOR = 0.01  # of the largest sum: what no neighbour at all counts as
 SURE = 10.0  # choices of an item without which its stages are those of all items
 LAST = 5  # newest choices that the embedding of the last few is of
 LASTING = 0.5  # weight of an older one of them
-USUAL, FEW, WHOLE, LIKE, EACH = (
-    0,
-    1,
-    2,
-    3,
-    4,
-)  # rows of a trail's vectors; from EACH on, of its newest choices
+USUAL, FEW, WHOLE, LIKE, EACH = range(5)  # rows of a trail's vectors; from EACH on, of its newest choices
 Doubles = npt.NDArray[np.float64]
 _FADES = np.array([1.0 / span for span in SPANS])
 
