@@ -86,6 +86,7 @@ def evaluate(
             plot=plot,
             weights=load(settings.config).actions,
             dimensions=settings.dimensions,
+            shards=settings.shards,
             begin=begin,
         )
     if as_json:

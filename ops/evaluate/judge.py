@@ -55,7 +55,7 @@ class Judge:
         """Take note that the user chose the item."""
         if not self.first(user, item):
             return
-        slot = self.learned.slot_of[item]
+        slot = self.learned.slot(item)  # of several shards, the one that learned it is not merged yet
         items, slots = self._own.setdefault(user, (set(), array("q")))
         items.add(item)
         slots.append(slot)

@@ -53,6 +53,7 @@ class Run:
             else Due(user, (), 0, item, at)
         )
         began = time.perf_counter()
+        self.world.merge()
         rank = self.judge.predict(due)
         self.took.ranking += time.perf_counter() - began
         self.took.predictions += 1
@@ -69,7 +70,7 @@ class Run:
         choice = self.world.fold(row.event)
         folded = time.perf_counter()
         if choice is not None:
-            self.world.learner.learn(choice)
+            self.world.learn(choice, user)
         learned = time.perf_counter()
         self.took.folding += folded - began
         self.took.learning += learned - folded

@@ -77,11 +77,12 @@ def _read(said: dict[str, Any]) -> str:
     refused = "".join(f", {count:,} refused with {why}" for why, count in said["refused"].items())
     left_out = f", {said['left_out']:,} left out by --positive" if said["left_out"] else ""
     every = f", each {said['every']}th" if said["every"] > 1 else ""
+    shards = f"; {said['shards']} shards learned apart" if said["shards"] > 1 else ""
     return (
         f"{said['rows']:,} rows{refused}{left_out}; user={columns['user']} item={columns['item']} "
         f"at={columns['at']} ({said['time']})\n"
         f"{said['events']:,} events of {said['users']:,} users and {said['items']:,} items; {said['protocol']}: "
-        f"{said['predicted']:,} discoveries predicted{every}, {said['never_seen']:,} of items never seen before"
+        f"{said['predicted']:,} discoveries predicted{every}, {said['never_seen']:,} of items never seen before{shards}"
     )
 
 

@@ -43,6 +43,7 @@ def evaluate(
     plot: Path | None,
     weights: Mapping[str, float],
     dimensions: int,
+    shards: int,
     begin: Begin,
 ) -> dict[str, Any]:
     """Return the figures of a file's events under a protocol; raises Refused, naming what the file lacks."""
@@ -50,7 +51,7 @@ def evaluate(
         plots.check(plot)
     _warm(weights, dimensions)
     with opened(file, columns) as source:
-        run = Run(World(weights, dimensions), ks, every)
+        run = Run(World(weights, dimensions, shards), ks, every)
         stale = [Stale(seconds) for seconds in STALE] if protocol == "prequential" else []
         run.looks += [each.predict for each in stale]
         losses = {f"{each.seconds} s stale": each.paired for each in stale}
@@ -80,6 +81,7 @@ def evaluate(
             "users": len(run.world.users),
             "items": run.judge.items,
             "every": every,
+            "shards": shards,
             **figures(run.judge),
             "losses": {name: paired.figures(ks[0]) for name, paired in losses.items()},
             **cost(run.took),
@@ -114,7 +116,7 @@ def _warm(weights: Mapping[str, float], dimensions: int) -> None:
             Event(event_id=str(n), type="click", at=LANDMARK + n, user_id=str(n // 2), item_id=item)
         )
         if choice is not None:
-            world.learner.learn(choice)
+            world.learn(choice)
     score(world.learned, "ab", 2)
 
 

@@ -32,7 +32,7 @@ class Tables:
         """Take over every row that changed since the last call; return the slots of the items concerned."""
         world = self._world
         put = self.columns.put_all([(item, world.items[item]) for item in sorted(world.touched)])
-        met = [self.lore.meet(world.learned.keys[slot]) for slot in world.learner.changed().tolist()]
+        met = [self.lore.meet(item) for item in world.moved()]
         world.touched.clear()
         self._lists.clear()
         return np.unique(np.concatenate([put, np.array(met, dtype=np.int64)]))

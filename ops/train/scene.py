@@ -41,7 +41,7 @@ class Scene:
         """Fold an event, and learn from it."""
         choice = self.world.fold(event)
         if choice is not None:
-            self.world.learner.learn(choice)
+            self.world.learn(choice)
 
     def put(self, item: str, catalogue: Item | None) -> None:
         """Fold a record of the catalogue."""

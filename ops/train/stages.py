@@ -161,4 +161,4 @@ def follow(told: Iterable[Told], scene: Scene, advance: Advance) -> Iterator[Mom
             case Acted(touch, choice):
                 world.favour(touch)
                 if choice is not None:
-                    world.learner.learn(choice)
+                    world.learn(choice)

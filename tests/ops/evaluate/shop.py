@@ -22,7 +22,15 @@ def written(tmp_path, choices, **more):
 
 
 def measured(
-    file, protocol="prequential", ks=(10,), every=1, retrieval=False, model=None, plot=None, **columns
+    file,
+    protocol="prequential",
+    ks=(10,),
+    every=1,
+    retrieval=False,
+    model=None,
+    plot=None,
+    shards=1,
+    **columns,
 ):
     return evaluate(
         file,
@@ -35,6 +43,7 @@ def measured(
         plot=plot,
         weights=DEFAULTS,
         dimensions=16,
+        shards=shards,
         begin=silent,
     )
 
