@@ -59,6 +59,7 @@ def asker_of(state: State, user: User | None, request: Request, here: list[Spars
         return asker
     asker.recent = columns.slots(user.trail)
     asker.after = state.lore.after(user.trail)
+    asker.before = state.lore.before(user.before, asker.after)
     asker.stage = stage_of(user.known, len(user.trail))
     asker.seen = np.frombuffer(bytes(user.seen), dtype="<u4")
     asker.events = sum(user.totals.values())

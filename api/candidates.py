@@ -65,7 +65,7 @@ def sources(
         return asker.history[np.argsort(-asker.last, kind="stable")]
 
     def related(quota: int) -> Slots:
-        return state.lore.related(asker.after, quota)[0]
+        return state.lore.related(asker.after, quota, asker.before)[0]
 
     def ann(quota: int) -> Slots:
         query = state.lore.query(asker.after)

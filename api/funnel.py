@@ -132,7 +132,7 @@ class Funnel:
             return (pool, *self._known)
         places = self._placed(pool.slots)
         signals = self._signals(pool.slots, places)
-        relevance = self._state.lore.relevance(signals, self._asker.after)
+        relevance = self._state.lore.relevance(signals, self._asker.after, self._asker.before)
         rows = gather(self._asker, self._columns, self._places, signals, relevance)
         self._watch.lap("features")
         if self._watch.spent():
@@ -200,7 +200,7 @@ class Funnel:
         those of the guessed place; counts of the item alone stay what they are.
         """
         lore, after, vectors = self._state.lore, self._asker.after, self._state.vectors
-        signals = lore.signals(after, slots, self._asker.stage)
+        signals = lore.signals(after, slots, self._asker.stage, self._asker.before)
         new = np.flatnonzero(vectors.guessed(slots) & placed.any(axis=1))
         query = lore.query(after) if len(new) else None
         if query is not None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from api.columns import Columns, Slots
 from models import stack
 from models.features import NONE, Floats, Sparse
-from models.learned import CHOSEN, COMMON, FREE, Learned
+from models.learned import CHOSEN, COMMON, FREE, NOBODY, Learned
 from models.merged import Merged
 from models.responses import scorer_of
 from models.scorer import Scorer, light
@@ -24,7 +24,6 @@ from streams.errors import StateError
 log = logging.getLogger("refold.api")
 After = npt.NDArray[np.int32]  # slots of the learner, the newest choice first
 Number = TypeVar("Number", np.int32, np.int64)
-NOBODY: After = np.zeros(0, dtype=np.int32)
 
 
 class Lore:
@@ -104,11 +103,15 @@ class Lore:
         """Return the query (d + 1,) of a trail; None where nothing of it is known."""
         return stack.query(self.learned, after) if len(after) else None
 
-    def related(self, after: After, count: int) -> Sparse:
+    def before(self, hashes: bytes, after: After) -> After:
+        """Return the slots of what someone acted on before a trail, by hashes, the newest first."""
+        return self.learned.before(hashes, after)
+
+    def related(self, after: After, count: int, before: After = NOBODY) -> Sparse:
         """Return at most so many items chosen near those of a trail, with strengths, the strongest first."""
         if not len(after) or count <= 0:
             return NONE
-        slots, strengths = stack.neighbours(self.learned, after, count)
+        slots, strengths = stack.neighbours(self.learned, after, count, before)
         known = slots < len(self._column)  # else its row has not come yet
         columns = self._column[np.where(known, slots, 0)]
         known &= (columns != FREE) & (self._slot[columns] == slots)
@@ -120,19 +123,19 @@ class Lore:
         ids = [self._columns.ids[slot] for slot in slots.tolist()]
         return list(zip(ids, strengths.tolist(), strict=True))
 
-    def signals(self, after: After, columns: Slots, stage: int = FREE) -> Floats:
-        """Return the signals of items (n, SIGNALS) for someone with a trail, at a stage."""
+    def signals(self, after: After, columns: Slots, stage: int = FREE, before: After = NOBODY) -> Floats:
+        """Return the signals of items (n, SIGNALS) for someone with a trail and what was before it, at a stage."""
         own = self.slots(columns)
-        rows = stack.signals(self.learned, after, np.maximum(own, 0), stage)
+        rows = stack.signals(self.learned, after, np.maximum(own, 0), stage, before)
         if (unknown := own == FREE).any():
             self._blank.common.choices = self.learned.common.choices
             rows[unknown] = stack.signals(self._blank, NOBODY, np.zeros(1, dtype=np.int32))
         # An item's row may be newer than the common one, for as long as a flush is being taken over.
         return np.nan_to_num(rows, copy=False)
 
-    def relevance(self, signals: Floats, after: After) -> Floats:
+    def relevance(self, signals: Floats, after: After, before: After = NOBODY) -> Floats:
         """Return the stack's log-score (n,) of items with these signals."""
-        return stack.relevance(self.learned, signals, len(after))
+        return stack.relevance(self.learned, signals, len(after) + len(before))
 
     def meet(self, key: str) -> int:
         """Return the slot of an item in the columns, having noted which one it has here."""

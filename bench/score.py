@@ -84,8 +84,9 @@ def _tree(random: np.random.Generator) -> dict[str, Any]:
 
 
 def _gathered(world: World, asker: Asker, places: Places) -> Floats:
-    signals = world.lore.signals(asker.after, places.slots)
-    return gather(asker, world.columns, places, signals, world.lore.relevance(signals, asker.after))
+    signals = world.lore.signals(asker.after, places.slots, asker.stage, asker.before)
+    relevance = world.lore.relevance(signals, asker.after, asker.before)
+    return gather(asker, world.columns, places, signals, relevance)
 
 
 def _asker(world: World, user_id: str, places: Places) -> Asker:

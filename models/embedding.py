@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from models.compiled import compiled
+from models.hashed import among
 from models.learned import BIAS, FREE, HEAT_BIAS, HEAT_INTO, HEAT_OUT, RING, Arrays, Floats, Slots
 from models.maths import exp, ln
 from models.scratch import Scratch, note
@@ -111,15 +112,6 @@ def draw(ring: Slots, items: int, filled: int, seed: int, n: int) -> int:
     if x & 1:
         return int(ring[(x >> 1) % filled])
     return (random(seed // (1 + items // SHARED), n) >> 1) % items
-
-
-@compiled
-def among(after: Slots, slot: int) -> bool:
-    """Tell whether a trail has an item: what someone chose before is no negative."""
-    sought, there = np.int32(slot), np.int32(0)
-    for other in after:  # no way out, one width of numbers: so it is done for eight at once
-        there |= np.int32(other == sought)
-    return bool(there)
 
 
 @compiled

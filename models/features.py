@@ -114,6 +114,16 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature("alike_first", FOLDED, "pair", "learned", "log of how alike it is to the very last item alone"),
     Feature("alike_second", FOLDED, "pair", "learned", "the same, to the one before"),
     Feature("alike_third", FOLDED, "pair", "learned", "the same, to the third last"),
+    Feature(
+        "embedding_before",
+        FOLDED,
+        "pair",
+        "learned",
+        "the vector of what was acted on before all those by the item's",
+    ),
+    Feature(
+        "embedding_before_like", FOLDED, "pair", "learned", "by what that is like, not by what follows it"
+    ),
     Feature("popular_hour", FOLDED, "item", "items", "log(1 + choices) in the last hour", ttl=DAY // 12),
     Feature("popular_day", FOLDED, "item", "items", "log(1 + choices) in the last day", ttl=2 * DAY),
     Feature("popular_week", FOLDED, "item", "items", "log(1 + choices) in the last week", ttl=14 * DAY),
@@ -167,7 +177,8 @@ class Items(Protocol):
 class Asker:
     """Who asks, in slots and category codes; `recent` newest first, `now` in ms.
 
-    `after` are the last choices in the learner's slots, as far as it knows them, and `stage` is the learner's too.
+    `after` are the last choices in the learner's slots, as far as it knows them, `before` what was acted on before
+    those, and `stage` is the learner's too.
     `affinity` and `session` are (codes, shares); `history` are the items chosen before with `times` and the ms of the
     `last` time; `seen` are hashes.
     """
@@ -175,6 +186,7 @@ class Asker:
     now: float
     recent: Slots = field(default_factory=lambda: NONE[0])
     after: Codes = field(default_factory=lambda: NO_CODES[0])
+    before: Codes = field(default_factory=lambda: NO_CODES[0])
     stage: int = FREE
     in_context: Sparse = NONE
     affinity: tuple[Codes, Floats] = NO_CODES

@@ -11,11 +11,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from models.hashed import EMPTY, copy, empty, found, number_of, numbers_of, put
 from models.marks import in_order
 from streams.errors import StateError
 from streams.rows import pack, unpack, vector
 
-VERSION = 6
+VERSION = 7
 COMMON = ""  # the key of the row that is no item's
 DIMENSIONS = 64
 PAGE = 16  # neighbours to a page
@@ -27,13 +28,14 @@ SPANS = (500.0, 5_000.0, 50_000.0)  # examples in which a recent count fades to 
 STAGE = RECENT + len(SPANS)
 STAGES = 10  # of people: who acted on no item, on one, 2-3, 4-7, ... 256 and more
 NUMBERS = STAGE + STAGES
+FREE = EMPTY
 RING = 4096  # recent choices that negatives are drawn from
 SPREAD = 0.1  # of the numbers a vector starts with
-FREE = -1
 
 Number = TypeVar("Number", bound=np.generic)
 Floats = npt.NDArray[np.float32]
 Slots = npt.NDArray[np.int32]
+NOBODY: Slots = np.zeros(0, np.int32)
 
 
 class Arrays(NamedTuple):
@@ -114,6 +116,7 @@ class Learned:
             np.zeros((0, PAGE, COUNTS), np.float32),
             np.zeros(1, np.int64),
         )
+        self._hashed, self._hashes = empty(64), 0
         self._reach(1)
 
     def __len__(self) -> int:
@@ -163,6 +166,10 @@ class Learned:
             return np.array([known[key] for key in keys], np.int32)
         except KeyError:
             return np.array([self.slot(key) for key in keys], np.int32)
+
+    def before(self, hashes: bytes, but: Slots) -> Slots:
+        """Return the slots of items with these hashes (`models.users`), the last first, without some."""
+        return found(self._hashed, numbers_of(hashes), but) if hashes else NOBODY
 
     def row(self, slot: int) -> bytes:
         """Return the bytes of an item's row."""
@@ -230,11 +237,19 @@ class Learned:
         self._reach(slot + 1)
         if self.slot_of.get(key) != slot:
             self.drop(key)
+            self._hash(key, slot)
         while len(self.keys) <= slot:
             self.keys.append("")
         if self.keys[slot] not in ("", key):
             self.drop(self.keys[slot])
         self.keys[slot], self.slot_of[key] = key, slot
+
+    def _hash(self, key: str, slot: int) -> None:
+        if 3 * self._hashes >= 2 * len(self._hashed):
+            larger = empty(2 * len(self._hashed))
+            copy(self._hashed, larger)
+            self._hashed = larger
+        self._hashes += put(self._hashed, number_of(key), slot)
 
     def _reach(self, slots: int) -> None:
         arrays = self.arrays

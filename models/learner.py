@@ -9,6 +9,7 @@ from models.learned import (
     FIRST,
     FREE,
     MET,
+    NOBODY,
     PAGES,
     RECENT,
     RING,
@@ -31,12 +32,12 @@ _FADES = np.array([1.0 / span for span in SPANS])
 
 @compiled
 def _learn(
-    arrays: Arrays, scratch: Scratch, ring: Slots, items: int, now: int, item: int, after: Slots, amount: float,
-    weights: Floats, heat: Floats, stages: Doubles, stage: int, again: bool,
+    arrays: Arrays, scratch: Scratch, ring: Slots, items: int, now: int, item: int, after: Slots, before: Slots,
+    amount: float, weights: Floats, heat: Floats, stages: Doubles, stage: int, again: bool,
 ) -> None:  # fmt: skip
     numbers, ringed = arrays.numbers, scratch.ringed
     if numbers[item, CHOSEN] and not again and stack.due(now):
-        stack.step(arrays, ring, ringed, items, now, item, after, weights, heat, stages, stage)
+        stack.step(arrays, ring, ringed, items, now, item, after, before, weights, heat, stages, stage)
     if len(after):
         drawn, often = embedding.negatives(scratch, ring, items, now, 0, item, after)
         embedding.step(arrays, scratch, drawn, often, item, after)
@@ -97,8 +98,10 @@ class Learner:
         learned.ready(pages=2 * len(after) + PAGES)
         common = learned.common
         if choice.weight > 0:
+            teaches = stack.due(common.choices) and not choice.again
+            before = learned.before(choice.before, np.append(after, np.int32(item))) if teaches else NOBODY
             _learn(
-                learned.arrays, self._scratch, common.ring, len(learned.keys), common.choices, item, after,
+                learned.arrays, self._scratch, common.ring, len(learned.keys), common.choices, item, after, before,
                 min(choice.weight, 1.0), common.weights, common.heat, common.stages,
                 stage_of(choice.known, len(choice.after)), choice.again,
             )  # fmt: skip

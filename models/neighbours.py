@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from models.compiled import compiled
+from models.hashed import mixed, place
 from models.learned import (
     CHOSEN,
     FOLLOWS,
@@ -37,7 +38,6 @@ SUMS = SINGLE + SINGLES
 REACH = 20  # newest choices whose neighbours count; older ones are only known to be chosen already
 RARE = 0.3  # power of its choices by which a popular item's transitions count less
 LOOKED = 4  # pages of a full list on which the least neighbour is looked for
-_SHIFT = np.int64(2654435761)
 
 
 @compiled
@@ -68,7 +68,7 @@ def spot(arrays: Arrays, slot: int, other: int) -> tuple[int, int]:
         at = pages[slot, page]
     else:
         least = np.inf
-        first = int((other * _SHIFT) >> 8)
+        first = mixed(other)
         for page in range(first, first + LOOKED):
             place = pages[slot, page % PAGES]
             for n in range(PAGE):
@@ -98,16 +98,6 @@ def meet(arrays: Arrays, item: int, after: Slots, amount: float) -> None:
         counts[page, place, FOLLOWS] += near
         count(arrays, item, after[k], LEADS, near)
         near *= NEAR
-
-
-@compiled
-def place(table: Slots, slot: int) -> int:
-    """Return where a hash table (a power of two, 2) holds a slot and its number, or would hold them."""
-    mask = len(table) - 1
-    at = int((slot * _SHIFT) >> 8) & mask
-    while table[at, 0] != FREE and table[at, 0] != slot:
-        at = (at + 1) & mask
-    return at
 
 
 @compiled
@@ -197,3 +187,12 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
         for k in range(SINGLE, SUMS):
             sums[i, k] *= alikes[i]
     return table, found[:n], sums[:n]
+
+
+@compiled
+def forget(table: Slots, sums: Floats, known: Slots) -> None:
+    """Take the sums of known items away: they are no candidates, and nothing shall be measured by them."""
+    for slot in known:
+        i = table[place(table, slot), 1]
+        if i != FREE:
+            sums[i] = 0.0

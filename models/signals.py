@@ -12,22 +12,25 @@ import numpy.typing as npt
 
 from models import embedding
 from models.compiled import compiled
+from models.hashed import place
 from models.learned import BIAS, CHOSEN, FREE, MET, RECENT, SPANS, STAGE, STAGES, Arrays, Floats, Slots
 from models.maths import exp, ln
-from models.neighbours import REACH, SINGLE, SINGLES, SUMS, TIMES, WEIGHED, gather, place
+from models.neighbours import REACH, SINGLE, SINGLES, SUMS, TIMES, WEIGHED, forget, gather
 
 SIGNALS = (
     "recent_short", "recent_middle", "recent_long", "chosen", "rested", "alike", "alike_log", "follows", "follows_log",
     "next", "next_log", "leads", "leads_log", "embedding", "stage", "embedding_last", "embedding_whole",
     "embedding_best", "embedding_like", "embedding_bias", "embedding_norm", "times", "alike_first", "alike_second",
-    "alike_third",
+    "alike_third", "embedding_before", "embedding_before_like",
 )  # fmt: skip
 WIDTH = len(SIGNALS)
 FLOOR = 0.01  # of the largest sum: what no neighbour at all counts as
 SURE = 10.0  # choices of an item without which its stages are those of all items
 LAST = 5  # newest choices that the embedding of the last few is of
+EARLIER = 100  # items acted on before the trail that the embedding of these is of
 LASTING = 0.5  # weight of an older one of them
-USUAL, FEW, WHOLE, LIKE, EACH = range(5)  # rows of a trail's vectors; from EACH on, of its newest choices
+# rows of a trail's vectors; from EACH on, of its newest choices
+USUAL, FEW, WHOLE, LIKE, EARLY, EARLY_LIKE, EACH = range(7)
 Doubles = npt.NDArray[np.float64]
 _FADES = np.array([1.0 / span for span in SPANS])
 
@@ -69,15 +72,16 @@ def tops_of(sums: Floats) -> Floats:
 
 
 @compiled
-def behind(arrays: Arrays, after: Slots, stages: Doubles, stage: int) -> Behind:
-    """Return what a trail, newest first, says of all candidates."""
+def behind(arrays: Arrays, after: Slots, before: Slots, stages: Doubles, stage: int) -> Behind:
+    """Return what a trail, and what was acted on before it, newest first, say of all candidates."""
     table, found, sums = gather(arrays, after)
+    forget(table, sums, before)
     usual = 0.0 if stage == FREE else (stages[stage] + 1e-4) / (stages.sum() + 1.0)
-    return Behind(table, found, sums, tops_of(sums), _vectors(arrays, after), stage, usual)
+    return Behind(table, found, sums, tops_of(sums), _vectors(arrays, after, before), stage, usual)
 
 
 @compiled
-def _vectors(arrays: Arrays, after: Slots) -> Floats:
+def _vectors(arrays: Arrays, after: Slots, before: Slots) -> Floats:
     each = min(embedding.SPAN, len(after))
     vectors = np.zeros((EACH + each, arrays.into.shape[1]), np.float32)
     embedding.pool(arrays, after, vectors[USUAL])
@@ -93,6 +97,11 @@ def _vectors(arrays: Arrays, after: Slots) -> Floats:
                 vectors[EACH + k, j] = into[j] + out[j]
         last = last * np.float32(LASTING) if k + 1 < LAST else np.float32(0.0)
         fade *= np.float32(embedding.FADE)
+    for slot in before[:EARLIER]:
+        into, out = arrays.into[slot], arrays.out[slot]
+        for j in range(len(into)):
+            vectors[EARLY, j] += into[j] + out[j]
+            vectors[EARLY_LIKE, j] += out[j]
     for vector in vectors[FEW:]:
         scale = np.float32(1.0 / (math.sqrt(embedding.dot(vector, vector)) + 1e-9))
         for j in range(len(vector)):
@@ -137,12 +146,16 @@ def describe(arrays: Arrays, now: int, behind: Behind, slot: int, row: Floats) -
     row[21] = behind.sums[i, TIMES] / np.float32(REACH) if i != FREE else np.float32(0.0)
     for k in range(SINGLES):
         row[22 + k] = ln(_share(behind, i, SINGLE + k) + np.float32(FLOOR))
+    row[25] = embedding.dot(out, vectors[EARLY])
+    row[26] = embedding.dot(out, vectors[EARLY_LIKE])
 
 
 @compiled
-def signals(arrays: Arrays, now: int, after: Slots, candidates: Slots, stages: Doubles, stage: int) -> Floats:
-    """Return the signals (n, WIDTH) of candidates after a trail."""
-    trail = behind(arrays, after, stages, stage)
+def signals(
+    arrays: Arrays, now: int, after: Slots, before: Slots, candidates: Slots, stages: Doubles, stage: int
+) -> Floats:
+    """Return the signals (n, WIDTH) of candidates after a trail and what was acted on before it."""
+    trail = behind(arrays, after, before, stages, stage)
     rows = np.empty((len(candidates), WIDTH), np.float32)
     for n in range(len(candidates)):
         describe(arrays, now, trail, candidates[n], rows[n])

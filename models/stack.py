@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from models import embedding, hidden
 from models.compiled import compiled
-from models.learned import BIAS, FREE, RING, Arrays, Floats, Learned, Slots
+from models.hashed import among, place
+from models.learned import BIAS, FREE, NOBODY, RING, Arrays, Floats, Learned, Slots
 from models.maths import exp, ln
-from models.neighbours import WEIGHED, gather, place
+from models.neighbours import WEIGHED, forget, gather
 from models.signals import WIDTH, Doubles, behind, describe, tops_of
 from models.signals import signals as _signals
 
@@ -113,11 +114,11 @@ def due(now: int) -> bool:
 
 @compiled
 def step(
-    arrays: Arrays, ring: Slots, ringed: Slots, items: int, now: int, item: int, after: Slots,
+    arrays: Arrays, ring: Slots, ringed: Slots, items: int, now: int, item: int, after: Slots, before: Slots,
     weights: Floats, heat: Floats, stages: Doubles, stage: int,
 ) -> None:  # fmt: skip
     """Learn the weights from one choice: a step on the softmax over all items, most of them by sample."""
-    trail = behind(arrays, after, stages, stage)
+    trail = behind(arrays, after, before, stages, stage)
     table, found = trail.table, trail.found
     strongest, _ = _strongest(trail.sums, trail.tops, STRONGEST)
     rows = np.empty((1 + len(strongest) + DRAWN, WIDTH), np.float32)
@@ -138,11 +139,11 @@ def step(
     for k in range(DRAWN):
         slot = embedding.draw(ring, items, filled, now, k)  # as the embedding will: they are at hand then
         i = table[place(table, slot), 1]
-        if slot != item and (i == FREE or not taken[i]):
+        if slot != item and (i == FREE or not taken[i]) and not among(before, slot):
             describe(arrays, now, trail, slot, rows[n])
             logs[n] = -ln(DRAWN * embedding.chance(ringed, slot, items, filled))
             n += 1
-    scores, read, said = _relevance(weights, rows[:n], len(after))
+    scores, read, said = _relevance(weights, rows[:n], len(after) + len(before))
     top = -np.inf
     for k in range(n):
         logs[k] += scores[k]
@@ -156,7 +157,7 @@ def step(
     for k in range(n):
         for m in range(WIDTH):
             gradient[m] += slopes[k] * rows[k, m]
-    for first in (0, WIDTH * _length(len(after))):
+    for first in (0, WIDTH * _length(len(after) + len(before))):
         for m in range(WIDTH):
             heat[first + m] += gradient[m] * gradient[m]
             weights[first + m] -= RATE * gradient[m] / math.sqrt(heat[first + m] + 1e-6)
@@ -164,27 +165,36 @@ def step(
 
 
 @compiled
-def _neighbours(arrays: Arrays, after: Slots, most: int) -> tuple[Slots, Floats]:
-    _, found, sums = gather(arrays, after)
+def _neighbours(arrays: Arrays, after: Slots, before: Slots, most: int) -> tuple[Slots, Floats]:
+    table, found, sums = gather(arrays, after)
+    forget(table, sums, before)
     kept, strength = _strongest(sums, tops_of(sums), most)
     return found[kept], strength[kept]
 
 
-def signals(learned: Learned, after: Slots, candidates: Slots, stage: int = FREE) -> Floats:
-    """Return the signals (n, SIGNALS) of candidates for someone whose trail is `after`, newest first, at a `stage`."""
+def signals(
+    learned: Learned, after: Slots, candidates: Slots, stage: int = FREE, before: Slots = NOBODY
+) -> Floats:
+    """Return the signals (n, SIGNALS) of candidates for someone whose trail is `after`, newest first, at a `stage`.
+
+    `before` is what they acted on before that trail, newest first.
+    """
     common = learned.common
-    return _signals(learned.arrays, common.choices, after, candidates, common.stages, stage)
+    return _signals(learned.arrays, common.choices, after, before, candidates, common.stages, stage)
 
 
 def relevance(learned: Learned, signals: Floats, after_count: int) -> Floats:
-    """Return the log-score (n,) of candidates with these signals, after a trail of that many."""
+    """Return the log-score (n,) of candidates with these signals, after so many items, those before the trail too."""
     weights = learned.common.weights if learned.common.weights.size else _FRESH
     return _relevance(weights, signals, after_count)[0]
 
 
-def neighbours(learned: Learned, after: Slots, count: int) -> tuple[Slots, Floats]:
-    """Return slots and strengths of at most `count` items chosen near those of a trail, the strongest first."""
-    slots, strengths = _neighbours(learned.arrays, after, count)
+def neighbours(learned: Learned, after: Slots, count: int, before: Slots = NOBODY) -> tuple[Slots, Floats]:
+    """Return slots and strengths of at most `count` items chosen near those of a trail, the strongest first.
+
+    Those of the trail and `before` it are left out.
+    """
+    slots, strengths = _neighbours(learned.arrays, after, before, count)
     order = np.lexsort((slots, -strengths))
     return slots[order], strengths[order]
 

@@ -20,7 +20,8 @@ class Choice(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag
     """Someone chose `item`, or disliked it when `weight` is negative.
 
     `after` are the distinct items chosen before, newest first, without `item`; `at` in ms. `known` is how many distinct
-    items they had acted on before, and `again` whether they chose this one before, as far as is known.
+    items they had acted on before, and `again` whether they chose this one before, as far as is known. `before` are
+    hashes of what they acted on, once that is more than a trail holds (`models.users.User.before`).
     """
 
     origin: int
@@ -30,6 +31,7 @@ class Choice(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag
     weight: float
     known: int = 0
     again: bool = False
+    before: bytes = b""
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="s", gc=False):

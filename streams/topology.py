@@ -87,7 +87,7 @@ TOPICS: tuple[Topic, ...] = (
 
 TABLES: tuple[Table, ...] = (
     Table(
-        "users", "user id", ("events", "profiles"), "history, affinities, counters, session, seen, trials", 5
+        "users", "user id", ("events", "profiles"), "history, affinities, counters, session, seen, trials", 6
     ),
     Table("shown", "user id", ("events", "slates"), "what was shown lately, and what was done about it"),
     Table("items", "item id", ("items", "touches"), "catalogue, counters, CTR, trend", 2),
@@ -103,7 +103,7 @@ TABLES: tuple[Table, ...] = (
         "item id",
         ("examples",),
         "neighbours, successors, vectors; under the empty key what is common to all",
-        6,
+        7,
         units=True,
     ),
 )

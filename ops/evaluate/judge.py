@@ -15,11 +15,15 @@ from streams.errors import StateError
 
 
 class Due(NamedTuple):
-    """A choice about to be made: by someone who chose `after`, newest first, and acted on `known` items; `at` in ms."""
+    """A choice about to be made: by someone who chose `after`, newest first, and acted on `known` items.
+
+    `before` are hashes of what they acted on before that; `at` in ms.
+    """
 
     user: str
     after: Sequence[str]
     known: int
+    before: bytes
     item: str
     at: int
 
@@ -73,7 +77,7 @@ class Judge:
         """Rank all items for a choice about to be made and return the place of what is chosen."""
         own, target = self.own(due.user), self.learned.slot_of.get(due.item)
         people = self._people[: self.items]
-        scores = score(self.learned, due.after, due.known)
+        scores = score(self.learned, due.after, due.known, due.before)
         rank = popular = MISS
         if target is not None:
             rank, popular = rank_of(scores, target, own), rank_of(people, target, own)
@@ -101,11 +105,13 @@ class Judge:
         return Judged(rank, popular, earlier, chosen, candidates, np.array(self._at, np.int64))
 
 
-def score(learned: Learned, after: Sequence[str], known: int) -> Floats:
+def score(learned: Learned, after: Sequence[str], known: int, before: bytes = b"") -> Floats:
     """Return the stack's score of every slot, (slots,), by what serves; raises StateError for one that is no number."""
     slots = learned.slots(tuple(after))
     every = np.arange(len(learned.keys), dtype=np.int32)
-    scores = relevance(learned, signals(learned, slots, every, stage_of(known, len(after))), len(slots))
+    earlier = learned.before(before, slots)
+    told = signals(learned, slots, every, stage_of(known, len(after)), earlier)
+    scores = relevance(learned, told, len(slots) + len(earlier))
     if not np.isfinite(scores).all():
         broken = learned.keys[int(np.flatnonzero(~np.isfinite(scores))[0])]
         raise StateError(

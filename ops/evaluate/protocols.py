@@ -48,9 +48,9 @@ class Run:
             return
         row = self.world.users.get(user)
         due = (
-            Due(user, tuple(row.trail), row.known, item, at)
+            Due(user, tuple(row.trail), row.known, row.before, item, at)
             if row is not None
-            else Due(user, (), 0, item, at)
+            else Due(user, (), 0, b"", item, at)
         )
         began = time.perf_counter()
         self.world.merge()

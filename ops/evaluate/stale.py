@@ -45,4 +45,4 @@ def _rank(copy: Learned, judge: Judge, due: Due) -> int:
     if target is None:
         return MISS
     own = judge.own(due.user)
-    return rank_of(score(copy, due.after, due.known), target, own[own < len(copy.keys)])
+    return rank_of(score(copy, due.after, due.known, due.before), target, own[own < len(copy.keys)])

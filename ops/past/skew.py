@@ -145,8 +145,9 @@ class Again:
         here = popular_here(self._state, request)
         asker = asker_of(self._state, one.user, request, here, self._places)
         self._places.take(slots)
-        signals = lore.signals(asker.after, slots, asker.stage)
-        return gather(asker, columns, self._places, signals, lore.relevance(signals, asker.after))
+        signals = lore.signals(asker.after, slots, asker.stage, asker.before)
+        relevance = lore.relevance(signals, asker.after, asker.before)
+        return gather(asker, columns, self._places, signals, relevance)
 
 
 class _Then(Totals):

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from models.learned import COMMON, Learned
 from models.learner import Learner
+from models.users import seen_hash
 from streams.examples import Choice
 
 DIMENSIONS = 8
@@ -20,8 +21,15 @@ def choices(draw, most=40, items=12):
         trail = tuple(key for key in draw(after) if key != item)
         weight = draw(st.sampled_from([0.5, 1.0, 5.0, -3.0]))
         known = draw(st.integers(0, 400))
-        examples.append(Choice(origin, item, trail, 1_700_000_000_000 + origin * 1000, weight, known))
+        before = hashes(draw(st.lists(st.sampled_from([*keys, "never met"]), unique=True)))
+        at = 1_700_000_000_000 + origin * 1000
+        examples.append(Choice(origin, item, trail, at, weight, known, before=before))
     return examples
+
+
+def hashes(keys):
+    """Return what users remember of items, the last one last."""
+    return b"".join(map(seen_hash, keys))
 
 
 def said(examples, learned=None):

@@ -408,6 +408,16 @@ def test_a_choice_made_before_is_one_again_and_a_look_without_weight_makes_none(
     assert not react(user, click(6, "d"))[1].again
 
 
+def test_an_example_tells_what_was_acted_on_once_the_trail_is_full():
+    user = fold([click(n, f"i{n}") for n in range(users.TRAIL - 1)])
+    assert react(user, click(100, "last"))[1].before == b""
+    told = [f"i{n}" for n in range(users.TRAIL - 1)] + ["last"]
+    assert react(user, click(101, "more"))[1].before == b"".join(map(users.seen_hash, told))
+    many = fold([click(n, f"i{n}") for n in range(users.SEEN)])
+    newest = [f"i{n}" for n in range(users.SEEN - users.BEFORE, users.SEEN)]
+    assert many.before == b"".join(map(users.seen_hash, newest))
+
+
 def test_what_a_full_trail_forgot_is_known_by_what_was_acted_on():
     user = fold([click(n, f"i{n}") for n in range(users.TRAIL + 5)])
     assert "i0" not in user.trail

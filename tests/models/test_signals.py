@@ -38,6 +38,34 @@ def test_without_a_trail_the_embedding_says_only_what_an_item_is():
     assert told[:, SIGNALS.index("embedding_norm")].all()
 
 
+def test_the_embedding_looks_at_what_was_before_the_trail():
+    learned = said(cycle(40, 20))
+    after, every = learned.slots(("i0", "i1")), np.arange(40, dtype=np.int32)
+    before = learned.slots(tuple(f"i{n}" for n in range(5, 12)))
+    told = dict(zip(SIGNALS, stack.signals(learned, after, every, before=before).T, strict=True))
+    into, out, places = learned.into[before], learned.out[before], learned.out.astype(np.float64)
+    np.testing.assert_allclose(told["embedding_before"], places @ unit((into + out).sum(axis=0)), atol=1e-4)
+    np.testing.assert_allclose(told["embedding_before_like"], places @ unit(out.sum(axis=0)), atol=1e-4)
+    alone = dict(zip(SIGNALS, stack.signals(learned, after, every).T, strict=True))
+    assert not alone["embedding_before"].any()
+    for name in ("embedding", "embedding_whole", "embedding_best", "chosen"):
+        np.testing.assert_array_equal(told[name], alone[name])
+
+
+def test_counts_are_measured_by_what_is_not_known_yet():
+    learned = said(cycle(40, 20))
+    after, near = learned.slots(("i20", "i19")), learned.slots(("i21", "i22"))
+    column = SIGNALS.index("alike")
+    nearest, second = stack.signals(learned, after, near)[:, column]
+    assert second < nearest == 1.0
+    known, second = stack.signals(learned, after, near, before=near[:1])[:, column]
+    assert known == 0.0
+    assert second > 0.9
+    slots, _ = stack.neighbours(learned, after, 40, near[:1])
+    assert near[1] in slots
+    assert near[0] not in slots
+
+
 def test_counts_tell_each_of_the_newest_apart():
     learned = said(cycle(40, 20))
     after = learned.slots(("i30", "i10"))

@@ -7,7 +7,7 @@ from models import stack
 from models.learned import FREE, STAGE, STAGES, Learned
 from models.signals import SIGNALS, stage_of
 from streams.examples import Choice
-from tests.models.examples import choices, cycle, restored, said
+from tests.models.examples import choices, cycle, hashes, restored, said
 
 NOBODY = np.zeros(0, np.int32)
 
@@ -38,6 +38,16 @@ def test_without_a_trail_the_popular_come_first():
     every = np.arange(4, dtype=np.int32)
     scores = stack.relevance(learned, stack.signals(learned, NOBODY, every), 0)
     assert scores.argmax() == learned.slot_of["i3"]
+
+
+def test_among_what_is_known_there_is_nothing_to_learn_but_among_the_rest():
+    state, keys = said(cycle(40, 20)), [f"i{n}" for n in range(40)]
+    trail, item = tuple(keys[19:9:-1]), keys[20]
+    rest = [key for key in keys if key not in (*trail, item)]
+    weights = state.common.weights[: stack.LINEAR].copy()
+    for known, moves in ((rest, False), (rest[1:], True)):
+        said([Choice(900, item, trail, 0, 1.0, len(keys), before=hashes(known))], state)
+        assert (state.common.weights[: stack.LINEAR] != weights).any() == moves
 
 
 def test_who_has_learned_nothing_answers_too():

@@ -142,7 +142,11 @@ def test_what_is_stale_by_an_hour_is_judged_beside_what_is_fresh(tmp_path):
 
 @pytest.mark.parametrize("protocol", ["prequential", "leave-last-out"])
 @pytest.mark.parametrize("shards", [1, 2])
-def test_the_engine_ranks_a_small_catalogue_as_ranking_all_of_it_does(tmp_path, protocol, shards):
+@pytest.mark.parametrize("trail", [50, 3])
+def test_the_engine_ranks_a_small_catalogue_as_ranking_all_of_it_does(
+    tmp_path, monkeypatch, protocol, shards, trail
+):
+    monkeypatch.setattr("models.users.TRAIL", trail)
     said = measured(written(tmp_path, shopping()), protocol, ks=(1, 5), retrieval=True, shards=shards)
     assert said["shards"] == shards
     for way in ("candidates", "engine"):
