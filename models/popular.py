@@ -62,7 +62,7 @@ def by_chances(popularity: Floats, lift: Floats, ctr: Floats, examined: Floats) 
     below zero, stands in for PRIOR_STRENGTH looks at half the common rate to one and a half times; `lift` tells
     how much more an item is liked here than anywhere. `ctr` and `examined` are those of `models.items`.
     """
-    usual = float(popularity.mean()) or 1.0
+    usual = float(popularity.sum()) / max(len(popularity), 1) or 1.0
     expected = common_rate(ctr, examined) * (0.5 + popularity / (popularity + usual))
     liked = (answered(ctr, examined) * lift + PRIOR_STRENGTH * expected) / (examined + PRIOR_STRENGTH)
     return liked.astype(np.float32)

@@ -54,3 +54,8 @@ def test_what_one_country_likes_more_is_lifted_there():
     answered, examined = EVEN * 5, EVEN * 100
     liked = by_chances(EVEN, lift(here, anywhere), rates(answered, examined), examined)
     assert liked[0] > liked[3] > liked[1]
+
+
+def test_among_no_candidates_none_is_liked():
+    nothing = np.zeros(0, np.float32)
+    assert by_chances(nothing, nothing, nothing, nothing).shape == (0,)
