@@ -136,6 +136,7 @@ def test_a_broker_that_falls_silent_and_comes_back(tmp_path):
         with serving(settings) as client:
             until(lambda: connected(client))
             accepted(lambda: client.post("/v1/events", json={**CLICK, "event_id": "before"}))
+            until(lambda: connected(client))  # an attempt before that one may be in doubt still
             os.kill(pid, signal.SIGSTOP)
             try:
                 began = time.monotonic()
