@@ -16,6 +16,7 @@ from models.learned import COMMON, Learned
 from models.learner import Learner
 from models.responses import Responses
 from models.teacher import Teacher
+from models.users import seen_hash
 from streams import examples
 from streams.examples import Choice
 from streams.settings import Settings
@@ -111,8 +112,11 @@ class LearnerAgent:
 
 def compile_kernels() -> None:
     """Have the learner's machine code made, or read as it was made before: no consumer group waits so long."""
-    learner = Learner(Learned())
+    learned = Learned()
+    learner = Learner(learned)
     for origin, (item, after, weight) in enumerate(
         [("a", (), 1.0), ("b", ("a",), 1.0), ("a", ("b",), 1.0), ("b", ("a",), -1.0)]
     ):
-        learner.learn(Choice(origin, item, after, 0, weight))
+        learner.learn(Choice(origin, item, after, 0, weight, before=seen_hash("c")))
+    for n in range(64):
+        learned.slot(f"more {n}")  # the table of hashes grows

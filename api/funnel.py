@@ -205,7 +205,10 @@ class Funnel:
         query = lore.query(after) if len(new) else None
         if query is not None:
             likes = vectors.likes[slots[new]]
-            theirs = lore.signals(after, likes.reshape(-1).astype(np.int64)).reshape(*likes.shape, -1)
+            those = likes.reshape(-1).astype(np.int64)
+            theirs = lore.signals(after, those, self._asker.stage, self._asker.before).reshape(
+                *likes.shape, -1
+            )
             own, chosen = signals[new][:, PAIRED], lore.chosen(slots[new])
             signals[np.ix_(new, PAIRED)] = blend(own, chosen, theirs.mean(axis=1)[:, PAIRED])
             signals[new, EMBEDDING], signals[new, BIAS] = placed[new] @ query, placed[new, -1]

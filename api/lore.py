@@ -19,6 +19,7 @@ from models.learned import CHOSEN, COMMON, FREE, NOBODY, Learned
 from models.merged import Merged
 from models.responses import scorer_of
 from models.scorer import Scorer, light
+from models.users import seen_hash
 from streams.errors import StateError
 
 log = logging.getLogger("refold.api")
@@ -104,7 +105,7 @@ class Lore:
         return stack.query(self.learned, after) if len(after) else None
 
     def before(self, hashes: bytes, after: After) -> After:
-        """Return the slots of what someone acted on before a trail, by hashes, the newest first."""
+        """Return the slots of what someone acted on before a trail, by hashes, the last of them first."""
         return self.learned.before(hashes, after)
 
     def related(self, after: After, count: int, before: After = NOBODY) -> Sparse:
@@ -156,6 +157,7 @@ def warm() -> None:
     after = lore.after(["a"])
     lore.related(after, 1)
     lore.query(after)
+    lore.before(seen_hash("b"), after)
     lore.relevance(lore.signals(after, np.zeros(1, dtype=np.int64)), after)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from models.hashed import EMPTY, copy, empty, found, number_of, numbers_of, put
+from models.hashed import EMPTY, copy, empty, found, number_of, numbers_of, place, put
 from models.marks import in_order
 from streams.errors import StateError
 from streams.rows import pack, unpack, vector
@@ -221,6 +221,9 @@ class Learned:
         slot = self.slot_of.pop(key, None)
         if slot is not None:
             self.keys[slot] = ""
+            at = place(self._hashed, number_of(key))
+            if self._hashed[at, 1] == slot:
+                self._hashed[at, 1] = EMPTY
             for array in (self.arrays.into, self.arrays.out, self.arrays.numbers):
                 array[slot] = 0
 

@@ -8,6 +8,7 @@ own count).
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from models.compiled import compiled
 from models.hashed import mixed, place
@@ -26,6 +27,7 @@ from models.learned import (
 )
 from models.maths import exp, ln
 
+Flags = npt.NDArray[np.bool_]
 NEAR = 0.92  # weight of a later choice for each one in between, when counted and when summed
 LIKE = 0.9  # the same, summed without regard to order
 BRIEF = 0.6  # the same, summed of what came before
@@ -190,9 +192,11 @@ def gather(arrays: Arrays, after: Slots) -> tuple[Slots, Slots, Floats]:
 
 
 @compiled
-def forget(table: Slots, sums: Floats, known: Slots) -> None:
-    """Take the sums of known items away: they are no candidates, and nothing shall be measured by them."""
-    for slot in known:
+def marked(table: Slots, found: Slots, slots: Slots) -> Flags:
+    """Return which of the found (n,) are among some items."""
+    marks = np.zeros(len(found), np.bool_)
+    for slot in slots:
         i = table[place(table, slot), 1]
         if i != FREE:
-            sums[i] = 0.0
+            marks[i] = True
+    return marks

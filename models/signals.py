@@ -15,7 +15,7 @@ from models.compiled import compiled
 from models.hashed import place
 from models.learned import BIAS, CHOSEN, FREE, MET, RECENT, SPANS, STAGE, STAGES, Arrays, Floats, Slots
 from models.maths import exp, ln
-from models.neighbours import REACH, SINGLE, SINGLES, SUMS, TIMES, WEIGHED, forget, gather
+from models.neighbours import REACH, SINGLE, SINGLES, SUMS, TIMES, WEIGHED, Flags, gather, marked
 
 SIGNALS = (
     "recent_short", "recent_middle", "recent_long", "chosen", "rested", "alike", "alike_log", "follows", "follows_log",
@@ -39,13 +39,15 @@ class Behind(NamedTuple):
     """A trail as its candidates are described by it.
 
     Neighbours of the trail stand at their number of `found`, which the hash table `table` has by slot; so do their
-    `sums`, (n, SUMS), of which `tops` are the largest. `vectors` (EACH + choices, d) are of length one. `usual` is the
-    share of choices that people at this `stage` make, 0 where that is not known.
+    `sums`, (n, SUMS). `known` of them (n,) were acted on before the trail; `tops` are the largest sums of the others.
+    `vectors` (EACH + choices, d) are of length one. `usual` is the share of choices that people at this `stage` make, 0
+    where that is not known.
     """
 
     table: Slots
     found: Slots
     sums: Floats
+    known: Flags
     tops: Floats
     vectors: Floats
     stage: int
@@ -62,10 +64,12 @@ def stage_of(known: int, after: int) -> int:
 
 
 @compiled
-def tops_of(sums: Floats) -> Floats:
-    """Return the largest of each sum over a trail, (SUMS,)."""
+def tops_of(sums: Floats, known: Flags) -> Floats:
+    """Return the largest of each sum over a trail, (SUMS,), but for those of known items."""
     tops = np.zeros(SUMS, np.float32)
     for i in range(len(sums)):
+        if known[i]:
+            continue
         for k in range(SUMS):
             tops[k] = max(tops[k], sums[i, k])
     return tops
@@ -75,9 +79,10 @@ def tops_of(sums: Floats) -> Floats:
 def behind(arrays: Arrays, after: Slots, before: Slots, stages: Doubles, stage: int) -> Behind:
     """Return what a trail, and what was acted on before it, newest first, say of all candidates."""
     table, found, sums = gather(arrays, after)
-    forget(table, sums, before)
+    known = marked(table, found, before)
     usual = 0.0 if stage == FREE else (stages[stage] + 1e-4) / (stages.sum() + 1.0)
-    return Behind(table, found, sums, tops_of(sums), _vectors(arrays, after, before), stage, usual)
+    tops, vectors = tops_of(sums, known), _vectors(arrays, after, before)
+    return Behind(table, found, sums, known, tops, vectors, stage, usual)
 
 
 @compiled
@@ -111,9 +116,11 @@ def _vectors(arrays: Arrays, after: Slots, before: Slots) -> Floats:
 
 @compiled
 def _share(behind: Behind, i: int, what: int) -> np.float32:
-    """Return what share of the largest sum number `i` of the found has."""
+    """Return what share of the largest sum number `i` of the found has; a known one has no more than all of it."""
     top = behind.tops[what]
-    return behind.sums[i, what] / top if i != FREE and top > 0.0 else np.float32(0.0)
+    if i == FREE or top <= 0.0:
+        return np.float32(0.0)
+    return min(behind.sums[i, what] / top, np.float32(1.0))
 
 
 @compiled

@@ -16,7 +16,7 @@ from models.compiled import compiled
 from models.hashed import among, place
 from models.learned import BIAS, FREE, NOBODY, RING, Arrays, Floats, Learned, Slots
 from models.maths import exp, ln
-from models.neighbours import WEIGHED, forget, gather
+from models.neighbours import WEIGHED, Flags, gather, marked
 from models.signals import WIDTH, Doubles, behind, describe, tops_of
 from models.signals import signals as _signals
 
@@ -86,13 +86,16 @@ def nth(values: Floats, n: int) -> np.float32:
 
 
 @compiled
-def _strongest(sums: Floats, tops: Floats, most: int) -> tuple[Slots, Floats]:
+def _strongest(sums: Floats, tops: Floats, known: Flags, most: int) -> tuple[Slots, Floats]:
     strength = np.zeros(len(sums), np.float32)
     for k in range(WEIGHED):
         top = tops[k]
         if top > 0.0:
             for i in range(len(sums)):
                 strength[i] += sums[i, k] / top
+    for i in range(len(sums)):
+        if known[i]:
+            strength[i] = 0.0
     least = nth(strength, most) if len(strength) > most else np.float32(0.0)
     kept = np.empty(min(most, len(strength)), np.int32)
     n = 0
@@ -120,7 +123,7 @@ def step(
     """Learn the weights from one choice: a step on the softmax over all items, most of them by sample."""
     trail = behind(arrays, after, before, stages, stage)
     table, found = trail.table, trail.found
-    strongest, _ = _strongest(trail.sums, trail.tops, STRONGEST)
+    strongest, _ = _strongest(trail.sums, trail.tops, trail.known, STRONGEST)
     rows = np.empty((1 + len(strongest) + DRAWN, WIDTH), np.float32)
     logs = np.zeros(len(rows))
     taken = np.zeros(len(found), np.bool_)
@@ -167,8 +170,8 @@ def step(
 @compiled
 def _neighbours(arrays: Arrays, after: Slots, before: Slots, most: int) -> tuple[Slots, Floats]:
     table, found, sums = gather(arrays, after)
-    forget(table, sums, before)
-    kept, strength = _strongest(sums, tops_of(sums), most)
+    known = marked(table, found, before)
+    kept, strength = _strongest(sums, tops_of(sums, known), known, most)
     return found[kept], strength[kept]
 
 
@@ -177,7 +180,7 @@ def signals(
 ) -> Floats:
     """Return the signals (n, SIGNALS) of candidates for someone whose trail is `after`, newest first, at a `stage`.
 
-    `before` is what they acted on before that trail, newest first.
+    `before` is what they acted on before that trail, the last to be met first: counts are measured without it.
     """
     common = learned.common
     return _signals(learned.arrays, common.choices, after, before, candidates, common.stages, stage)

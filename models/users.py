@@ -26,7 +26,7 @@ VERSION = 6
 HISTORY = 64  # events kept in full; the oldest quarter leaves at once
 TRAIL = 50  # distinct chosen items kept, newest first
 SEEN = 400  # items the user acted on, as 4-byte hashes
-BEFORE = 160  # the newest of them, that tell what someone likes beyond their trail
+BEFORE = 160  # those of them that were met last, that tell what someone likes beyond their trail
 ERASE = "erase"  # reserved event type: forget all that events said, but the marks
 IDS = 64  # recent event ids, as 8-byte hashes: the same id within these counts once
 EXPOSURES = 16  # the same of exposures
@@ -98,7 +98,7 @@ class User:
 
     @property
     def before(self) -> bytes:
-        """Hashes of the newest items the user acted on, the newest last; none until the trail is full."""
+        """Hashes of the items the user met last, in that order, however often since; none until the trail is full."""
         return bytes(self.seen[-4 * BEFORE :]) if len(self.trail) == TRAIL else b""
 
     @property
@@ -209,7 +209,8 @@ def _say(user: User, event: Event, item: str, origin: int, weight: float) -> tup
     after = tuple([other for other in trail if other != item] if item in trail else trail)
     # A full trail has forgotten choices; then whatever they acted on counts as known, as it does for their lists.
     again = item in trail or (len(trail) == TRAIL and rings.known(user.seen, seen_hash(item)))
-    return touch, Choice(origin, item, after, event.at, weight, user.known, again, user.before)
+    before = user.before if weight > 0 and not again else b""  # the others teach the stack nothing
+    return touch, Choice(origin, item, after, event.at, weight, user.known, again, before)
 
 
 def _erase(user: User, at: int, origin: int) -> Sequence[Outcome]:

@@ -21,7 +21,7 @@ class Choice(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag
 
     `after` are the distinct items chosen before, newest first, without `item`; `at` in ms. `known` is how many distinct
     items they had acted on before, and `again` whether they chose this one before, as far as is known. `before` are
-    hashes of what they acted on, once that is more than a trail holds (`models.users.User.before`).
+    hashes of what they acted on, once their trail is full and where the choice is new (`models.users.User.before`).
     """
 
     origin: int

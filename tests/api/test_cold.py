@@ -8,6 +8,7 @@ from api.answers import Request
 from api.engine import Engine
 from api.fake import Fake
 from api.lore import warm
+from models import users
 from models.surfaces import parse
 from streams.events import Event
 from streams.items import Item
@@ -91,6 +92,22 @@ def test_a_new_item_is_shown_to_those_who_like_its_like_before_any_event(said):
     # hundred find it in their first eight, and six would among any items.
     assert np.mean(found) > 0.3
     assert np.mean(strange) < 0.05
+
+
+def test_a_new_item_is_as_near_to_what_was_before_the_trail_as_its_like(monkeypatch):
+    monkeypatch.setattr(users, "TRAIL", 4)  # trails are full, and their users knew more before
+    fake = shop("category")
+    fake.put("new", item(0, "category"))
+    fake.refresh(NOW)
+    new, likes = (
+        [one for one in listed(fake, "u0", 99)[1].items if (one.item_id == "new") == is_new]
+        for is_new in (True, False)
+    )
+    alike = [one for one in likes if int(one.item_id[1:]) % KINDS == 0]
+    others = [one for one in likes if int(one.item_id[1:]) % KINDS]
+    near = [np.mean([one.features["embedding_before"] for one in some]) for some in (others, new, alike)]
+    assert near[0] < near[1]
+    assert near[1] > near[2] / 2
 
 
 def test_what_says_nothing_is_not_shown_before_it_is_chosen():

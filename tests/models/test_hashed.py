@@ -40,6 +40,18 @@ def test_numbers_are_looked_up_from_the_last_to_the_first_but_for_some(said, sou
     assert found(filled(said), np.array(sought, np.int32), np.array(but, np.int32)).tolist() == slots
 
 
+def test_a_forgotten_item_is_found_no_more_and_its_slot_not_as_another():
+    learned = Learned(8)
+    for key in ("a", "b"):
+        learned.slot(key)
+    row = learned.row(learned.slot_of["b"])
+    learned.drop("b")
+    assert learned.before(hashes(["a", "b"]), learned.slots(())).tolist() == [0]
+    learned.put("c", row)
+    assert learned.before(hashes(["a", "b", "c"]), learned.slots(())).tolist() == [1, 0]
+    assert learned.before(hashes(["b"]), learned.slots(())).tolist() == []
+
+
 def test_items_are_found_by_what_users_remember_of_them_however_many_there_are():
     learned, keys = Learned(8), [f"i{n}" for n in range(1000)]
     for key in keys:
