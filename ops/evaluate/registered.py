@@ -25,7 +25,7 @@ class ByBlend:
         """Rank by the model what the stack gave `rank`."""
         learned, ranker = judge.learned, self._ranker
         target = learned.slot_of.get(due.item)
-        by_stack = score(learned, due.after, due.known)
+        by_stack = score(learned, due.after, due.known, due.before)
         scores = ranker.blend.sums(by_stack, ranker.logits(learned.keys, due.after))
         ranked = MISS if target is None else rank_of(scores.astype(np.float32), target, judge.own(due.user))
         self.paired.add(rank, ranked)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from models import users
 from models.blended import READ
 from models.boosted import Boosted
 from models.calibration import Platt
@@ -31,6 +32,13 @@ def test_a_blend_without_weight_ranks_all_items_as_the_stack_does(tmp_path):
     part = said["losses"]["the model"]
     assert part["predicted"] == said["predicted"]
     assert part["hr@1"] == part["exact_hr@1"] == said["hr@1"]
+
+
+def test_a_blend_without_weight_ranks_as_the_stack_does_by_what_was_before_the_trail(tmp_path, monkeypatch):
+    monkeypatch.setattr(users, "TRAIL", 2)  # trails are full, and their users knew more before
+    file = written(tmp_path, shopping(users=10, choices=600))
+    part = measured(file, ks=(1, 5), model=by_bias("x", 0.0, weight=0.0))["losses"]["the model"]
+    assert part["hr@1"] == part["exact_hr@1"]
 
 
 def test_a_sequence_model_ranks_what_it_knows_and_the_rest_by_the_stack(tmp_path):
